@@ -1,0 +1,13 @@
+import type { ChatSummary, EngineStatus, ModelSummary, Settings } from './entities';
+
+/** Broadcasts from the main process: state that changed without the renderer asking. */
+export type AppEvent =
+  | { type: 'engine'; status: EngineStatus }
+  | { type: 'chats'; chats: ChatSummary[] }
+  | { type: 'models'; models: ModelSummary[] }
+  | { type: 'download'; modelId: string; receivedBytes: number; totalBytes: number; source: string }
+  | { type: 'settings'; settings: Settings }
+  | { type: 'command'; command: AppCommand };
+
+/** Menu items and accelerators that act in the renderer. */
+export type AppCommand = 'new-chat' | 'toggle-sidebar' | 'toggle-panel' | 'open-settings' | 'stop' | 'search';

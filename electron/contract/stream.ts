@@ -1,0 +1,15 @@
+import type { Message } from './entities';
+
+/**
+ * What travels over a reply's MessagePort, main → renderer, in order. The text is committed to the database before a
+ * `done`; a renderer that missed messages (reload) asks `chats.get` instead.
+ */
+export type ReplyEvent =
+  | { type: 'prefill'; done: number; total: number } // prompt tokens
+  | { type: 'text'; text: string; tokens: number; tokensPerSecond: number } // appended text; totals so far
+  | { type: 'done'; message: Message }; // status complete, stopped, interrupted or failed; closes the port
+
+/** The preload's hand-over to the page: the port itself stays in the preload, callbacks cross the bridge. */
+export interface ReplyListener {
+  (event: ReplyEvent): void;
+}

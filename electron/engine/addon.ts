@@ -1,0 +1,120 @@
+/**
+ * Types of the native module (native/addon). Plain data in, plain data out; every failure is a thrown `NativeError`
+ * with a `code` from contract/errors.ts and a sentence. No call blocks the JavaScript thread for longer than 1 ms:
+ * what takes longer returns a promise and runs on the engine's threads.
+ */
+
+export type TensorType = 'F32' | 'F16' | 'BF16' | 'Q8_0' | 'Q4_0' | 'Q4_1' | 'Q5_0' | 'Q5_1' | 'Q4_K' | 'Q5_K' | 'Q6_K';
+
+export interface TensorInfo {
+  name: string;
+  type: TensorType;
+  /** ggml order: ne[0] is the contiguous dimension (columns). 1 to 4 entries. */
+  shape: number[];
+  /** Bytes from the start of the file. */
+  offset: number;
+}
+
+/** A checked GGUF header (models/gguf.ts). C++ checks shapes and `offset + size` against the real file again. */
+export interface ModelSpec {
+  path: string;
+  architecture: string; // 'llama'
+  layers: number;
+  width: number; // d_model
+  ffnWidth: number;
+  heads: number;
+  kvHeads: number;
+  headWidth: number;
+  vocabulary: number;
+  trainedContext: number;
+  normEpsilon: number;
+  ropeBase: number;
+  ropeWidth: number; // rotated dimensions of a head
+  activation: 'silu' | 'gelu' | 'relu';
+  tensors: TensorInfo[];
+}
+
+export type Isa = 'scalar' | 'avx2' | 'avx512' | 'neon';
+
+export interface LoadOptions {
+  threads: number; // 0 = one per physical core
+  isa?: Isa; // default: the best this CPU has
+}
+
+export interface NativeInfo {
+  version: string;
+  isas: Isa[]; // what this CPU can run, best first
+  physicalCores: number;
+  compiler: string;
+}
+
+export interface ModelInfo {
+  isa: Isa;
+  threads: number;
+  /** Bytes of weights that one decoded token reads. */
+  weightBytesPerToken: number;
+  parameterCount: number;
+  loadMs: number;
+}
+
+export interface GenerateOptions {
+  temperature: number; // 0 = greedy
+  topK: number;
+  topP: number;
+  minP: number;
+  repeatPenalty: number;
+  repeatLastN: number;
+  seed: number; // uint32
+  maxTokens: number;
+  stopTokens: number[];
+}
+
+/** Progress of `generate`, delivered on the JavaScript thread; several tokens may come in one call. */
+export type GenerateEvent =
+  | { type: 'prefill'; done: number; total: number }
+  | { type: 'tokens'; ids: number[] };
+
+export interface GenerateResult {
+  reason: 'stop-token' | 'max-tokens' | 'context-full' | 'cancelled';
+  promptTokens: number;
+  cachedTokens: number; // prompt tokens taken from the KV cache
+  generatedTokens: number;
+  prefillMs: number;
+  decodeMs: number;
+}
+
+/** One timeline with its own KV cache. Calls on one session queue; sessions of a model take turns. */
+export interface NativeSession {
+  /**
+   * Runs the prompt (the longest prefix already in the KV cache is reused) and samples until a stop token, maxTokens, a full context or
+   * `stop()`. A stop token is counted in neither `ids` nor generatedTokens.
+   */
+  generate(prompt: Int32Array, options: GenerateOptions, onEvent: (event: GenerateEvent) => void): Promise<GenerateResult>;
+  /** Ends a running `generate` within one token; harmless otherwise. */
+  stop(): void;
+  /**
+   * Scores a window from an empty cache: nll[i] = −ln p(tokens[from + i + 1] | tokens[0 … from + i]),
+   * length tokens.length − 1 − from. Double-precision log-sum-exp over float logits.
+   */
+  score(tokens: Int32Array, from: number): Promise<Float32Array>;
+  /** Logits after the last token of the sequence, from an empty cache: length = vocabulary. */
+  logits(tokens: Int32Array): Promise<Float32Array>;
+  /** Times `promptTokens` of prefill, then `decodeTokens` single steps with fixed token ids, from an empty cache. */
+  bench(promptTokens: number, decodeTokens: number): Promise<{ prefillMs: number; decodeMs: number }>;
+  close(): void;
+}
+
+export interface NativeModel {
+  readonly info: ModelInfo;
+  createSession(options: { contextLength: number }): NativeSession;
+  /** Frees the weights when the last session is closed. */
+  close(): void;
+}
+
+export interface NativeAddon {
+  info(): NativeInfo;
+  /** Reads, checks and repacks the weights on the engine's threads. `onProgress` gets 0…1. */
+  load(spec: ModelSpec, options: LoadOptions, onProgress?: (fraction: number) => void): Promise<NativeModel>;
+  /** Read bandwidth of this machine in GB/s with `threads` threads over a buffer of `bytes`, median of several passes. */
+  readBandwidth(threads: number, bytes: number): Promise<number>;
+}
