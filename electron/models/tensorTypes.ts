@@ -1,0 +1,29 @@
+import { GGMLQuantizationType } from '@huggingface/gguf';
+import type { TensorType } from '../engine/addon';
+
+export interface TensorLayout {
+  type: TensorType;
+  /** Values in a block; a row is a whole number of blocks. */
+  blockValues: number;
+  blockBytes: number;
+}
+
+/** By ggml's type number: what the engine's kernels read. A new type is one line here and its kernels in native/. */
+const layouts = new Map<number, TensorLayout>([
+  [0, { type: 'F32', blockValues: 1, blockBytes: 4 }],
+  [1, { type: 'F16', blockValues: 1, blockBytes: 2 }],
+  [30, { type: 'BF16', blockValues: 1, blockBytes: 2 }],
+  [8, { type: 'Q8_0', blockValues: 32, blockBytes: 34 }],
+  [2, { type: 'Q4_0', blockValues: 32, blockBytes: 18 }],
+  [3, { type: 'Q4_1', blockValues: 32, blockBytes: 20 }],
+]);
+
+export function tensorLayout(ggmlType: number): TensorLayout | undefined {
+  return layouts.get(ggmlType);
+}
+
+export function tensorTypeName(ggmlType: number): string {
+  return GGMLQuantizationType[ggmlType] ?? `type number ${ggmlType}`;
+}
+
+export const supportedTensorTypes: string = [...layouts.values()].map((layout) => layout.type).join(', ');
