@@ -1,0 +1,1 @@
+export function startXvfb(): Promise<{ display: string; stop(): Promise<void> }>;

@@ -1,0 +1,28 @@
+import { bundles } from './bundles.mjs';
+import { dependencies } from './dependencies.mjs';
+import { electronRuntime } from './electron-runtime.mjs';
+import { native } from './native.mjs';
+import { nodeVersion } from './node-version.mjs';
+import { renderer } from './renderer.mjs';
+import { starterModel } from './starter-model.mjs';
+import { systemPackages } from './system-packages.mjs';
+
+/** What the `hunch` command needs: no window, no model (it says itself which one is missing). */
+export const commandLine = () => [nodeVersion, systemPackages(), dependencies, native, bundles];
+
+/** What a chat in the terminal needs. */
+export const terminalChat = () => [...commandLine(), starterModel];
+
+export const buildSteps = () => [...commandLine(), renderer];
+
+/** @param {{window?: boolean, virtualDisplay?: boolean}} need */
+export const everything = (need) => [
+  nodeVersion,
+  systemPackages(need),
+  dependencies,
+  native,
+  bundles,
+  renderer,
+  electronRuntime,
+  starterModel,
+];

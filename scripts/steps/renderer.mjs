@@ -1,0 +1,31 @@
+import { existsSync } from 'node:fs';
+import { inRoot } from '../lib/paths.mjs';
+import { hashOf, readStamp, writeStamp } from '../lib/stamps.mjs';
+import { StepError } from '../lib/ui.mjs';
+
+export const renderer = {
+  name: 'Window bundle',
+
+  isDone: () => existsSync(inRoot('dist', 'renderer', 'index.html')) && readStamp('renderer') === inputs(),
+
+  async run() {
+    const hash = inputs();
+    if (!existsSync(inRoot('renderer', 'index.html'))) {
+      throw new StepError(
+        'renderer/index.html is missing, so there is no window to build.',
+        'Get the whole repository: git status shows what is missing.',
+      );
+    }
+    const { build } = await import('vite');
+    try {
+      await build({ configFile: inRoot('vite.config.ts'), logLevel: 'silent' });
+    } catch (error) {
+      throw new StepError(error.message, 'Correct the source file named above.', { cause: error });
+    }
+    writeStamp('renderer', hash);
+  },
+};
+
+function inputs() {
+  return hashOf(['renderer', 'electron/contract', 'assets', 'vite.config.ts', 'package-lock.json', 'tsconfig.json']);
+}

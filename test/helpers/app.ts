@@ -1,0 +1,92 @@
+import { mkdtempSync, rmSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import path from 'node:path';
+import { fileURLToPath } from 'node:url';
+import { _electron, type ElectronApplication, type Page } from 'playwright-core';
+import { modelsFolder } from '../../electron/paths';
+import { findElectron } from '../../scripts/lib/electron-runtime.mjs';
+
+export interface LaunchOptions {
+  /** Data folder; a fresh temporary one by default, which `close` removes. Pass one to start again on the same data. */
+  home?: string;
+  /** Models folder; this machine's own by default, where the set-up put the starter model. */
+  models?: string;
+  env?: Record<string, string>;
+  args?: string[];
+}
+
+export interface RunningApp {
+  app: ElectronApplication;
+  page: Page;
+  home: string;
+  /** What the app wrote to its standard output and error so far. */
+  log(): string;
+  /** Ends the app as a person would; by force after 10 s. Removes the data folder unless it was passed in. */
+  close(): Promise<void>;
+  /** kill -9 on the main process. The data folder stays. */
+  kill(): Promise<void>;
+}
+
+const root = process.env['HUNCH_ROOT'] ?? path.dirname(path.dirname(path.dirname(fileURLToPath(import.meta.url))));
+
+export function temporaryHome(): string {
+  return mkdtempSync(path.join(tmpdir(), 'hunch-test-'));
+}
+
+/** Starts the built app in real Electron and waits for its window. */
+export async function launchApp(options: LaunchOptions = {}): Promise<RunningApp> {
+  const runtime = findElectron();
+  if (!runtime) throw new Error('Electron is not set up: run `npm run setup` first.');
+  const home = options.home ?? temporaryHome();
+  const inherited = Object.entries(process.env).filter(([name, value]) => value !== undefined && !isTestRunners(name));
+  const app = await _electron.launch({
+    executablePath: runtime.executable,
+    args: ['--disable-gpu', ...(options.args ?? []), root],
+    cwd: root,
+    env: {
+      ...(Object.fromEntries(inherited) as Record<string, string>),
+      HUNCH_HOME: home,
+      HUNCH_MODELS: options.models ?? modelsFolder(),
+      ...options.env,
+    },
+    timeout: 60_000,
+  });
+  const log = collectLog(app);
+  const ended = new Promise<void>((resolve) => app.process().once('exit', () => resolve()));
+  const running = {
+    app,
+    home,
+    log,
+    async close() {
+      const force = setTimeout(() => app.process().kill('SIGKILL'), 10_000);
+      await app.close().catch(() => app.process().kill('SIGKILL'));
+      await ended;
+      clearTimeout(force);
+      if (!options.home) rmSync(home, { recursive: true, force: true, maxRetries: 5 });
+    },
+    async kill() {
+      app.process().kill('SIGKILL');
+      await ended;
+    },
+  };
+  try {
+    const page = await app.firstWindow({ timeout: 60_000 });
+    return { ...running, page };
+  } catch (error) {
+    await running.close();
+    throw new Error(`The app opened no window. It wrote:\n${log()}`, { cause: error });
+  }
+}
+
+/** Variables that would change how the app behaves: it must run as it does for a person. */
+function isTestRunners(name: string): boolean {
+  return name === 'ELECTRON_RUN_AS_NODE' || name === 'NODE_ENV' || name === 'TEST' || name.startsWith('VITEST');
+}
+
+function collectLog(app: ElectronApplication): () => string {
+  let text = '';
+  for (const stream of [app.process().stdout, app.process().stderr]) {
+    stream?.on('data', (chunk: Buffer) => (text = (text + chunk.toString()).slice(-20_000)));
+  }
+  return () => text;
+}
