@@ -1,0 +1,305 @@
+import type { EngineStatus, ReplyStats } from '../contract/entities';
+import { HunchError, type ErrorBody } from '../contract/errors';
+import { errorBody } from '../errorBody';
+import { CrashLog } from './crashLog';
+import { fromWorkerSchema, type FromWorker, type ToWorker } from './protocol';
+import type { ReplyProgress, ReplyRequest, RuntimeInfo } from './runtime';
+import type { EngineProcess, ForkEngine } from './transport';
+
+/** Where a model's file lies (models/library). */
+export interface ModelFile {
+  id: string;
+  name: string;
+  path: string;
+}
+
+export interface HostOptions {
+  fork: ForkEngine;
+  /** Errors: not-found, model-missing, model-… */
+  findModel(modelId: string): Promise<ModelFile>;
+  /** Read before each load; a change takes effect with the next `select`. */
+  settings(): { threads: number; contextLength: number };
+  onStatus(status: EngineStatus): void;
+  log(line: string): void;
+  crashes?: CrashLog;
+  /** How long a stopped reply may go on before its process is killed. */
+  stopPatienceMs?: number;
+}
+
+export interface EngineReply {
+  /** Settles once no further event will come; null: stopped before it began. Rejects with a HunchError. */
+  promise: Promise<ReplyStats | null>;
+  stop(): void;
+}
+
+interface ActiveReply {
+  onEvent(event: ReplyProgress): void;
+  resolve(stats: ReplyStats): void;
+  reject(error: HunchError): void;
+}
+
+interface Wait<T> {
+  resolve(value: T): void;
+  reject(error: HunchError): void;
+}
+
+export const stoppedStatus: EngineStatus = {
+  state: 'stopped',
+  modelId: null,
+  modelName: null,
+  contextLength: null,
+  isa: null,
+  threads: null,
+  loadProgress: null,
+  error: null,
+};
+
+/**
+ * Owns the engine's process: starts it, loads models, carries replies, and starts it again after a crash (with growing
+ * pauses; not after the third crash within a minute). Loads wait until running replies have ended; everything that
+ * needs a model takes its turn in one queue.
+ */
+export class EngineHost {
+  private process: EngineProcess | null = null;
+  private loaded: string | null = null;
+  private wanted: string | null = null;
+  private current: EngineStatus = stoppedStatus;
+  private closed = false;
+  private lastLoadId = 0;
+  private starting: Wait<void> | null = null;
+  private loading: (Wait<RuntimeInfo> & { loadId: number }) | null = null;
+  private readonly active = new Map<string, ActiveReply>();
+  /** One promise per active reply that resolves when it is over. */
+  private readonly streaming = new Set<Promise<void>>();
+  private readonly crashes: CrashLog;
+  private queue: Promise<unknown> = Promise.resolve();
+
+  constructor(private readonly options: HostOptions) {
+    this.crashes = options.crashes ?? new CrashLog();
+  }
+
+  get status(): EngineStatus {
+    return this.current;
+  }
+
+  get pid(): number | undefined {
+    return this.process?.pid;
+  }
+
+  /** Loads this model now. Errors: the model's; engine-unavailable after repeated crashes. */
+  async select(modelId: string): Promise<EngineStatus> {
+    // A person's decision: earlier crashes (of another model, perhaps) no longer count.
+    this.crashes.clear();
+    await this.enqueue(() => this.ensure(modelId));
+    return this.current;
+  }
+
+  /** Ends the process, whatever it does, and loads the last model in a new one. Running replies are interrupted. */
+  async restart(): Promise<EngineStatus> {
+    this.lose('restarted on request');
+    const modelId = this.wanted;
+    if (modelId === null) return this.current;
+    return this.select(modelId);
+  }
+
+  /** Waits for the model, then streams. Events come in order and at most 60 times per second. */
+  reply(replyId: string, modelId: string, request: ReplyRequest, onEvent: (event: ReplyProgress) => void): EngineReply {
+    let stopWaiting: (value: null) => void = () => {};
+    let stopped = false;
+    const stoppedEarly = new Promise<null>((resolve) => (stopWaiting = resolve));
+    const streamed = this.enqueue(async () => {
+      if (!stopped) await this.ensure(modelId);
+      // Wrapped, so that the queue goes on while the reply streams.
+      return { stats: stopped ? null : this.begin(replyId, request, onEvent) };
+    }).then(({ stats }) => stats);
+    return {
+      promise: Promise.race([streamed, stoppedEarly]),
+      stop: () => {
+        stopped = true;
+        if (this.active.has(replyId)) this.stopActive(replyId);
+        else stopWaiting(null);
+      },
+    };
+  }
+
+  /** The chat's KV cache is not needed any more. */
+  forget(chatKey: string): void {
+    this.send({ type: 'forget', chatKey });
+  }
+
+  close(): void {
+    this.closed = true;
+    this.lose('closed');
+    this.setStatus(stoppedStatus);
+  }
+
+  private enqueue<T>(work: () => Promise<T>): Promise<T> {
+    const result = this.queue.then(work);
+    this.queue = result.catch(() => {});
+    return result;
+  }
+
+  /** Runs inside the queue. */
+  private async ensure(modelId: string): Promise<void> {
+    const { threads, contextLength } = this.options.settings();
+    const file = await this.find(modelId);
+    const key = [file.path, threads, contextLength].join('\n');
+    this.wanted = modelId;
+    if (this.process && this.loaded === key) return;
+    await Promise.all(this.streaming);
+    for (;;) {
+      if (this.closed) throw new HunchError('engine-unavailable', 'Hunch is closing.');
+      if (this.crashes.tooMany()) throw new HunchError('engine-unavailable', gaveUpMessage);
+      await this.crashes.pause();
+      try {
+        await this.start();
+        await this.load(file, key, { threads, contextLength });
+        return;
+      } catch (error) {
+        if (!(error instanceof HunchError && error.code === 'engine-crashed')) throw error;
+      }
+    }
+  }
+
+  private async find(modelId: string): Promise<ModelFile> {
+    try {
+      return await this.options.findModel(modelId);
+    } catch (error) {
+      // A loaded model stays usable when another one cannot be found.
+      if (this.loaded === null) this.setStatus({ ...stoppedStatus, modelId, error: errorBody(error, this.options.log) });
+      throw error;
+    }
+  }
+
+  private async start(): Promise<void> {
+    if (this.process) return;
+    this.setStatus({ ...stoppedStatus, state: 'starting', modelId: this.wanted });
+    await new Promise<void>((resolve, reject) => {
+      this.starting = { resolve, reject };
+      const child = this.options.fork();
+      this.process = child;
+      child.onMessage((message) => {
+        if (this.process === child) this.receive(message);
+      });
+      child.onExit((how) => {
+        if (this.process === child) this.crashed(how);
+      });
+    });
+  }
+
+  private async load(file: ModelFile, key: string, settings: { threads: number; contextLength: number }): Promise<void> {
+    const loadId = ++this.lastLoadId;
+    this.loaded = null;
+    const loading = { ...stoppedStatus, modelId: file.id, modelName: file.name };
+    this.setStatus({ ...loading, state: 'loading', loadProgress: 0 });
+    try {
+      const info = await new Promise<RuntimeInfo>((resolve, reject) => {
+        this.loading = { loadId, resolve, reject };
+        this.send({ type: 'load', loadId, path: file.path, ...settings });
+      });
+      this.loaded = key;
+      const { contextLength, isa, threads } = info;
+      this.setStatus({ ...loading, state: 'ready', contextLength, isa, threads });
+    } catch (error) {
+      // After a crash the status already says so.
+      if (this.process) this.setStatus({ ...loading, error: errorBody(error, this.options.log) });
+      throw error;
+    } finally {
+      this.loading = null;
+    }
+  }
+
+  private begin(replyId: string, request: ReplyRequest, onEvent: ActiveReply['onEvent']): Promise<ReplyStats> {
+    const ended = new Promise<ReplyStats>((resolve, reject) => {
+      this.active.set(replyId, { onEvent, resolve, reject });
+    });
+    const over = ended.catch(() => {}).then(() => void this.streaming.delete(over));
+    this.streaming.add(over);
+    this.send({ type: 'reply', replyId, request });
+    return ended;
+  }
+
+  private stopActive(replyId: string): void {
+    this.send({ type: 'stop', replyId });
+    const child = this.process;
+    setTimeout(() => {
+      if (this.active.has(replyId) && this.process === child) child?.kill();
+    }, this.options.stopPatienceMs ?? 30_000).unref();
+  }
+
+  private send(message: ToWorker): void {
+    this.process?.send(message);
+  }
+
+  private receive(raw: unknown): void {
+    const parsed = fromWorkerSchema.safeParse(raw);
+    if (!parsed.success) return this.options.log(`engine: unreadable message: ${parsed.error.issues[0]?.message ?? ''}`);
+    const message = parsed.data;
+    if ('replyId' in message) return this.receiveReply(message);
+    if ('loadId' in message) {
+      if (message.loadId === this.loading?.loadId) this.receiveLoad(message);
+      return;
+    }
+    if (message.type === 'ready') this.starting?.resolve();
+    else this.options.log(`engine: refused a message: ${message.reason}`);
+  }
+
+  private receiveReply(message: Extract<FromWorker, { replyId: string }>): void {
+    const { replyId, ...event } = message;
+    const reply = this.active.get(replyId);
+    if (!reply) return;
+    if (event.type === 'prefill' || event.type === 'text') return reply.onEvent(event);
+    this.active.delete(replyId);
+    if (event.type === 'ended') reply.resolve(event.stats);
+    else reply.reject(new HunchError(event.error.code, event.error.message));
+  }
+
+  private receiveLoad(message: Extract<FromWorker, { loadId: number }>): void {
+    if (message.type === 'loaded') this.loading?.resolve(message.info);
+    else if (message.type === 'load-failed')
+      this.loading?.reject(new HunchError(message.error.code, message.error.message));
+    else this.setStatus({ ...this.current, loadProgress: message.fraction });
+  }
+
+  private crashed(how: string): void {
+    this.options.log(`engine: process ${this.process?.pid ?? ''} ended (${how})`);
+    this.crashes.add();
+    const error: ErrorBody = this.crashes.tooMany()
+      ? { code: 'engine-unavailable', message: gaveUpMessage }
+      : { code: 'engine-crashed', message: 'The engine stopped unexpectedly and is being restarted.' };
+    this.process = null;
+    this.lose(how);
+    this.setStatus({ ...stoppedStatus, state: 'crashed', modelId: this.wanted, error });
+    const modelId = this.wanted;
+    if (modelId === null || this.crashes.tooMany()) return;
+    // Where a turn in the queue is already starting the process again, this one finds the model loaded.
+    this.enqueue(() => this.ensure(modelId)).catch((reason: unknown) => {
+      this.options.log(`engine: not restarted: ${errorBody(reason, this.options.log).message}`);
+    });
+  }
+
+  /** Forgets the process and fails whatever waited for it. */
+  private lose(how: string): void {
+    this.process?.kill();
+    this.process = null;
+    this.loaded = null;
+    const error = new HunchError(
+      'engine-crashed',
+      `The engine stopped while it was working (${how}). The text so far is kept; press Continue to go on.`,
+    );
+    const replies = [...this.active.values()];
+    this.active.clear();
+    for (const reply of replies) reply.reject(error);
+    this.loading?.reject(error);
+    this.starting?.reject(error);
+    this.starting = null;
+  }
+
+  private setStatus(status: EngineStatus): void {
+    this.current = status;
+    this.options.onStatus(status);
+  }
+}
+
+const gaveUpMessage =
+  'The engine stopped several times within a minute, so Hunch no longer restarts it by itself. Choose another model, or restart the engine.';

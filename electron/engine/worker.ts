@@ -1,0 +1,115 @@
+import { HunchError, type ErrorBody } from '../contract/errors';
+import { fromWorkerSchema, toWorkerSchema, type FromWorker, type ToWorker } from './protocol';
+import { Runtime, type RunningReply } from './runtime';
+import { Coalescer } from './stream';
+import { parentLink } from './transport';
+
+/** The engine's process: one Runtime, driven by messages (protocol.ts). A crash here takes no chat away. */
+const link = parentLink();
+/** A reply that runs or waits to start. */
+interface Entry {
+  run: RunningReply | null;
+  stopped: boolean;
+}
+const replies = new Map<string, Entry>();
+let runtime: Runtime | null = null;
+/** Loads take turns; the newest wins. */
+let loading: Promise<void> = Promise.resolve();
+
+function send(message: FromWorker): void {
+  link.send(message);
+}
+
+async function load(message: Extract<ToWorker, { type: 'load' }>): Promise<void> {
+  const { loadId, path, threads, contextLength } = message;
+  try {
+    // The old model goes first: two of them may not fit into memory.
+    await runtime?.close();
+    runtime = null;
+    let lastPercent = -1;
+    runtime = await Runtime.open(path, {
+      threads,
+      contextLength,
+      onProgress: (fraction) => {
+        const percent = Math.floor(fraction * 100);
+        if (percent !== lastPercent) send({ type: 'loading', loadId, fraction });
+        lastPercent = percent;
+      },
+    });
+    send({ type: 'loaded', loadId, info: runtime.info });
+  } catch (error) {
+    send({ type: 'load-failed', loadId, error: describe(error) });
+  }
+}
+
+async function reply({ replyId, request }: Extract<ToWorker, { type: 'reply' }>): Promise<void> {
+  const stream = new Coalescer((event) => send({ ...event, replyId }));
+  const entry: Entry = { run: null, stopped: false };
+  replies.set(replyId, entry);
+  try {
+    await loading;
+    if (!runtime) throw new HunchError('engine-unavailable', 'No model is loaded. Choose one in the model list.');
+    const run = runtime.reply(request, (event) => stream.push(event));
+    entry.run = run;
+    if (entry.stopped) run.stop();
+    const { stats, seed } = await run.promise;
+    stream.flush();
+    send({ type: 'ended', replyId, stats, seed });
+  } catch (error) {
+    stream.flush();
+    send({ type: 'failed', replyId, error: describe(error) });
+  } finally {
+    replies.delete(replyId);
+  }
+}
+
+function stop(replyId: string): void {
+  const entry = replies.get(replyId);
+  if (!entry) return;
+  entry.stopped = true;
+  entry.run?.stop();
+}
+
+function describe(error: unknown): ErrorBody {
+  const known = fromWorkerSchema.safeParse({
+    type: 'failed',
+    replyId: '',
+    error: { code: (error as ErrorBody | null)?.code, message: (error as ErrorBody | null)?.message },
+  });
+  if (known.success && known.data.type === 'failed') return known.data.error;
+  console.error('engine:', error);
+  return { code: 'internal', message: 'The engine failed in an unexpected way. Try again; if it happens again, restart Hunch.' };
+}
+
+function handle(message: ToWorker): void {
+  switch (message.type) {
+    case 'load':
+      loading = loading.then(() => load(message));
+      return;
+    case 'reply':
+      void reply(message);
+      return;
+    case 'stop':
+      stop(message.replyId);
+      return;
+    case 'forget':
+      runtime?.forget(message.chatKey);
+      return;
+  }
+}
+
+link.onMessage((raw) => {
+  const parsed = toWorkerSchema.safeParse(raw);
+  if (parsed.success) handle(parsed.data);
+  else send({ type: 'refused', reason: parsed.error.issues[0]?.message ?? 'invalid message' });
+});
+
+// Going on after an unknown failure could corrupt replies: end instead, the host starts a clean process.
+for (const event of ['uncaughtException', 'unhandledRejection'] as const) {
+  process.on(event, (error: unknown) => {
+    console.error('engine:', error);
+    process.exit(70);
+  });
+}
+
+send({ type: 'ready' });
