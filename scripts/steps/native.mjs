@@ -27,7 +27,7 @@ export const native = {
     } catch (error) {
       throw new StepError(
         error.message,
-        'Read the first error above. It needs g++ 11 or clang 14, cmake 3.21 and ninja; for a fresh build delete build/native.',
+        'Read the first error above. It needs g++ 11 or clang 14, cmake 3.22 and ninja; for a fresh build delete build/native.',
         { cause: error },
       );
     }
@@ -52,8 +52,9 @@ async function configure() {
   try {
     await exec('cmake', args, where);
   } catch (error) {
-    if (!existsSync(nativeBuildFolder)) throw error;
-    // A cache of a moved clone or another compiler is the usual cause.
+    // CMake's words for a build folder of a moved clone, another generator or a compiler that is gone.
+    const stale = /CMakeCache\.txt|does not match the generator|not a full path to an existing compiler/i;
+    if (!existsSync(nativeBuildFolder) || !stale.test(error.tail ?? '')) throw error;
     say('  configuring anew, the old build folder does not fit');
     rmSync(nativeBuildFolder, { recursive: true, force: true });
     await exec('cmake', args, where);

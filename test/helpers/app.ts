@@ -27,7 +27,7 @@ export interface RunningApp {
   kill(): Promise<void>;
 }
 
-const root = process.env['HUNCH_ROOT'] ?? path.dirname(path.dirname(path.dirname(fileURLToPath(import.meta.url))));
+const root = path.dirname(path.dirname(path.dirname(fileURLToPath(import.meta.url))));
 
 export function temporaryHome(): string {
   return mkdtempSync(path.join(tmpdir(), 'hunch-test-'));

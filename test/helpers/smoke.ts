@@ -1,0 +1,21 @@
+import { launchApp } from './app';
+import { followReply, send } from './chat';
+
+export const question = 'What is the capital of France?';
+
+/** Opens the window, asks one question and hands over the reply as it is written. Returns the statistics' text. */
+export async function smoke(write: (text: string) => void): Promise<string> {
+  const running = await launchApp();
+  try {
+    await send(running.page, question);
+    const { text, stats } = await followReply(running.page, write);
+    if (text === '') throw new Error('The reply is empty.');
+    return stats;
+  } catch (error) {
+    throw new Error(`${(error as Error).message}\nThe app wrote:\n${running.log().trim() || '(nothing)'}`, {
+      cause: error,
+    });
+  } finally {
+    await running.close();
+  }
+}
