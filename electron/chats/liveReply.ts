@@ -31,10 +31,6 @@ export class LiveReply {
     return this.message.chatId;
   }
 
-  get length(): number {
-    return this.text.length;
-  }
-
   get ended(): boolean {
     return this.end !== null;
   }

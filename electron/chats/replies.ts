@@ -101,13 +101,6 @@ export class Replies {
     });
   }
 
-  /** After a reload of the window: its streams begin anew. */
-  reopenStreams(): void {
-    for (const [id, running] of this.running) {
-      if (!running.live.ended) running.stream = this.options.openStream(id);
-    }
-  }
-
   /** The app is closing: commits what there is. */
   interruptAll(): void {
     for (const { live } of this.running.values()) {
@@ -170,9 +163,8 @@ export class Replies {
     const onEvent = (event: ReplyProgress): void => {
       if (live.ended) return;
       if (event.type === 'prefill') return running.stream(event);
-      const offset = live.length;
       live.append(event.text);
-      running.stream({ ...event, offset });
+      running.stream(event);
     };
     running.engine = engine.reply(reply.id, provenance.modelId, request, onEvent);
     running.engine.promise.then(

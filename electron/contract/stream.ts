@@ -6,8 +6,7 @@ import type { Message } from './entities';
  */
 export type ReplyEvent =
   | { type: 'prefill'; done: number; total: number } // prompt tokens
-  /** Appended text; totals so far. `offset`: length of the message's text before it (a page that was reloaded can tell what it has). */
-  | { type: 'text'; text: string; tokens: number; tokensPerSecond: number; offset?: number }
+  | { type: 'text'; text: string; tokens: number; tokensPerSecond: number } // appended text; totals so far
   | { type: 'done'; message: Message }; // status complete, stopped, interrupted or failed; closes the port
 
 /** The preload's hand-over to the page: the port itself stays in the preload, callbacks cross the bridge. */

@@ -8,6 +8,7 @@ export const headerCaps = {
   tensors: 65_536,
   keys: 10_000,
 };
+const readAhead = 2_000_000; // bytes, the library's block
 const smallestTensorEntry = 24; // bytes: name length, dimension count, type, offset
 const smallestKeyEntry = 13; // bytes: name length, type, one byte of value
 
@@ -64,14 +65,15 @@ export async function readRawHeader(file: FileHandle, size: number, fileName: st
   const read = async (_url: unknown, request?: { headers?: unknown }): Promise<unknown> => {
     const range = String((request?.headers as Record<string, string> | undefined)?.['Range']);
     const [start, end] = (/^bytes=(\d+)-(\d+)$/.exec(range) ?? []).slice(1).map(Number) as [number, number];
-    if (start >= size) throw headerCutOff(fileName, size);
+    // The library reads ahead, so one block past the end is no proof yet; the check of the end below is.
+    if (start >= size + readAhead) throw headerCutOff(fileName, size);
     if (end >= headerCaps.bytes) {
       throw new HunchError(
         'model-invalid',
         `"${fileName}" has a header of more than ${headerCaps.bytes >> 20} MB, far beyond any real model's. Get the file again.`,
       );
     }
-    const buffer = Buffer.alloc(Math.min(end + 1, size) - start);
+    const buffer = Buffer.alloc(Math.max(Math.min(end + 1, size) - start, 0));
     const { bytesRead } = await file.read(buffer, 0, buffer.length, start);
     const contentRange = `bytes ${start}-${start + bytesRead - 1}/${size}`;
     return { headers: { get: () => contentRange }, arrayBuffer: async () => buffer.subarray(0, bytesRead) };
@@ -82,6 +84,7 @@ export async function readRawHeader(file: FileHandle, size: number, fileName: st
     parsed = await gguf('https://local.invalid/model.gguf', { fetch: read as typeof fetch });
   } catch (error) {
     if (error instanceof HunchError) throw error;
+    if (error instanceof RangeError) throw headerCutOff(fileName, size); // it looked for bytes that are not there
     throw new HunchError(
       'model-invalid',
       `"${fileName}" is damaged: its header cannot be read (${(error as Error).message}). Get the file again.`,

@@ -1,0 +1,71 @@
+import type { ReplyEvent, ReplyListener } from './contract/stream';
+
+interface Stream {
+  waiting: ReplyEvent[];
+  listener: ReplyListener | null;
+}
+
+/** Replies nobody listens to whose events are kept; a page listens within milliseconds, so older ones are forgotten. */
+const maxUnheard = 32;
+
+/**
+ * The preload's side of reply streams: events and their listener may come in either order. What comes early waits,
+ * joined so that it cannot grow beyond the text itself.
+ */
+export class ReplyStreams {
+  private readonly streams = new Map<string, Stream>();
+
+  /** A new port for this reply. What an earlier one left behind is dropped, its listener stays. */
+  open(replyId: string): void {
+    this.stream(replyId).waiting = [];
+  }
+
+  receive(replyId: string, event: ReplyEvent): void {
+    const stream = this.stream(replyId);
+    if (stream.listener) this.deliver(replyId, stream.listener, event);
+    else keep(stream.waiting, event);
+  }
+
+  /** Returns the function that ends the subscription. */
+  listen(replyId: string, listener: ReplyListener): () => void {
+    const stream = this.stream(replyId);
+    stream.listener = listener;
+    const waiting = stream.waiting;
+    stream.waiting = [];
+    for (const event of waiting) this.deliver(replyId, listener, event);
+    return () => {
+      if (this.streams.get(replyId)?.listener === listener) this.streams.delete(replyId);
+    };
+  }
+
+  private deliver(replyId: string, listener: ReplyListener, event: ReplyEvent): void {
+    if (event.type === 'done') this.streams.delete(replyId);
+    listener(event);
+  }
+
+  private stream(replyId: string): Stream {
+    let stream = this.streams.get(replyId);
+    if (!stream) {
+      stream = { waiting: [], listener: null };
+      this.streams.set(replyId, stream);
+      this.forgetUnheard();
+    }
+    return stream;
+  }
+
+  private forgetUnheard(): void {
+    const unheard = [...this.streams].filter(([, stream]) => stream.listener === null);
+    for (const [id] of unheard.slice(0, -maxUnheard)) this.streams.delete(id);
+  }
+}
+
+/** Joins consecutive events of a kind; a `done` carries the whole message, so nothing before it matters. */
+function keep(waiting: ReplyEvent[], event: ReplyEvent): void {
+  const last = waiting[waiting.length - 1];
+  if (event.type === 'done') waiting.length = 0;
+  else if (event.type === 'text' && last?.type === 'text') {
+    waiting[waiting.length - 1] = { ...event, text: last.text + event.text };
+    return;
+  } else if (event.type === 'prefill' && last?.type === 'prefill') waiting.pop();
+  waiting.push(event);
+}
