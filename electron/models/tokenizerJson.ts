@@ -1,0 +1,109 @@
+import { HunchError } from '../contract/errors';
+import type { PreTokenizer } from './preTokenizers';
+import type { Vocabulary } from './vocabulary';
+import { tokenKind } from './vocabulary';
+
+export const spaceMark = '\u2581'; // SentencePiece writes a space as '▁'
+
+interface BpeParts {
+  vocab: Record<string, number>;
+  merges: [string, string][];
+}
+
+/** Drops the tokens that text must never turn into by itself, and the merges that would build them. */
+function without(excluded: ReadonlySet<number>, { tokens }: Vocabulary, merges: [string, string][]): BpeParts {
+  const vocab: Record<string, number> = Object.create(null) as Record<string, number>;
+  tokens.forEach((token, id) => {
+    if (!excluded.has(id)) vocab[token] = id;
+  });
+  return {
+    vocab,
+    merges: merges.filter(([left, right]) => left in vocab && right in vocab && left + right in vocab),
+  };
+}
+
+/** Byte-level BPE: the merges are in the file, best first. */
+export function byteLevelJson(vocabulary: Vocabulary, excluded: ReadonlySet<number>, rules: PreTokenizer): string {
+  if (vocabulary.merges.length === 0) {
+    throw new HunchError(
+      'model-invalid',
+      `"${vocabulary.fileName}" cannot be used: its key "tokenizer.ggml.merges" is missing, but its tokenizer needs it. Get the file again.`,
+    );
+  }
+  const merges = vocabulary.merges.map((merge): [string, string] => {
+    const gap = merge.indexOf(' ', 1);
+    return gap < 0 ? [merge, ''] : [merge.slice(0, gap), merge.slice(gap + 1)];
+  });
+  const parts = without(excluded, vocabulary, merges);
+  return JSON.stringify({
+    version: '1.0',
+    truncation: null,
+    padding: null,
+    added_tokens: [],
+    normalizer: null,
+    pre_tokenizer: {
+      type: 'Sequence',
+      pretokenizers: [
+        ...rules.patterns.map((pattern) => ({
+          type: 'Split',
+          pattern: { Regex: pattern },
+          behavior: 'Isolated',
+          invert: false,
+        })),
+        { type: 'ByteLevel', add_prefix_space: false, trim_offsets: true, use_regex: false },
+      ],
+    },
+    post_processor: null,
+    decoder: null,
+    model: { type: 'BPE', ignore_merges: rules.ignoreMerges ?? false, byte_fallback: false, ...parts },
+  });
+}
+
+/**
+ * SentencePiece's BPE: a pair may merge when its concatenation is a token, the highest score first. So every way to cut a
+ * token in two is a merge, ranked by the token's score. Spaces are already '▁' in what is encoded.
+ */
+export function sentencePieceJson(vocabulary: Vocabulary, excluded: ReadonlySet<number>): string {
+  const { tokens, scores, kinds, unknown, fileName } = vocabulary;
+  if (scores.length === 0) {
+    throw new HunchError(
+      'model-invalid',
+      `"${fileName}" cannot be used: its key "tokenizer.ggml.scores" is missing, but its tokenizer needs it. Get the file again.`,
+    );
+  }
+  const ids = new Map(tokens.map((token, id) => [token, id]));
+  const merges: { pair: [string, string]; score: number; left: number; right: number }[] = [];
+  tokens.forEach((token, id) => {
+    if (excluded.has(id) || kinds[id] === tokenKind.byte || kinds[id] === tokenKind.unknown) return;
+    const characters = Array.from(token);
+    for (let cut = 1; cut < characters.length; cut++) {
+      const pair: [string, string] = [characters.slice(0, cut).join(''), characters.slice(cut).join('')];
+      const [left, right] = [ids.get(pair[0]), ids.get(pair[1])];
+      if (left !== undefined && right !== undefined) merges.push({ pair, score: scores[id] as number, left, right });
+    }
+  });
+  merges.sort((a, b) => b.score - a.score || a.left - b.left || a.right - b.right);
+  const parts = without(
+    excluded,
+    vocabulary,
+    merges.map(({ pair }) => pair),
+  );
+  return JSON.stringify({
+    version: '1.0',
+    truncation: null,
+    padding: null,
+    added_tokens: [],
+    normalizer: null,
+    pre_tokenizer: null,
+    post_processor: null,
+    decoder: null,
+    model: {
+      type: 'BPE',
+      unk_token: unknown === null ? null : tokens[unknown],
+      fuse_unk: true,
+      byte_fallback: true,
+      ignore_merges: false,
+      ...parts,
+    },
+  });
+}
