@@ -7,7 +7,6 @@ const patienceMs = 15 * 60_000;
 
 /** Two builds in one clone would write the same files: the second waits for the first. Stale locks are taken over. */
 export async function withSetupLock(work) {
-  mkdirSync(inRoot('.cache'), { recursive: true });
   const giveUpAt = Date.now() + patienceMs;
   let said = false;
   while (!tryTake()) {
@@ -35,11 +34,16 @@ export async function withSetupLock(work) {
 
 function tryTake() {
   try {
+    mkdirSync(inRoot('.cache'), { recursive: true });
     writeFileSync(file, String(process.pid), { flag: 'wx' });
     return true;
   } catch (error) {
     if (error.code === 'EEXIST') return false;
-    throw error;
+    throw new StepError(
+      `This clone cannot be written: ${error.message}.`,
+      'Run the command as the user who owns the clone (sudo chown -R "$USER" . makes it yours), and check that the disk is not full.',
+      { cause: error },
+    );
   }
 }
 

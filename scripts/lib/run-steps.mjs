@@ -21,7 +21,7 @@ export async function runSteps(steps) {
     }
     // From here on something is built: one set-up at a time. The steps before this one are done already.
     return withSetupLock(() => runLocked(steps.slice(index))).catch((error) => {
-      reportFailure('Waiting for another set-up', error);
+      reportFailure('Set-up', error);
       return false;
     });
   }
