@@ -1,0 +1,182 @@
+#include "convert.h"
+
+#include <cmath>
+#include <cstring>
+
+namespace hunch {
+
+namespace {
+
+Status wrong(const std::string& name, const char* expected) { return Status::error("bad-request", "Native engine: " + name + " must be " + expected + "."); }
+
+// Reads fields one after the other and keeps the first error.
+struct Reader {
+  Napi::Object object;
+  std::string what;
+  Status status;
+
+  Napi::Value field(const char* name) { return object.Get(name); }
+  std::string path(const char* name) const { return what + "." + name; }
+  void text(const char* name, std::string& out) {
+    if (!status.ok()) return;
+    const Napi::Value v = field(name);
+    if (!v.IsString()) status = wrong(path(name), "a string");
+    else out = v.As<Napi::String>().Utf8Value();
+  }
+  void uint(const char* name, uint32_t& out, uint64_t limit = 0xFFFFFFFF) {
+    uint64_t n = 0;
+    if (status.ok()) status = to_uint(field(name), path(name).c_str(), limit, n);
+    if (status.ok()) out = (uint32_t)n;
+  }
+  void real(const char* name, float& out) {
+    if (!status.ok()) return;
+    const Napi::Value v = field(name);
+    if (!v.IsNumber() || !std::isfinite(v.As<Napi::Number>().DoubleValue())) status = wrong(path(name), "a finite number");
+    else out = v.As<Napi::Number>().FloatValue();
+  }
+};
+
+Status as_object(const Napi::Value& value, const char* what, Reader& out) {
+  if (!value.IsObject()) return wrong(what, "an object");
+  out = {value.As<Napi::Object>(), what, {}};
+  return Status::fine();
+}
+
+Status to_tensor(const Napi::Value& value, TensorInfo& out) {
+  Reader r;
+  if (Status s = as_object(value, "tensor", r); !s.ok()) return s;
+  std::string type;
+  r.text("name", out.name);
+  r.text("type", type);
+  if (!r.status.ok()) return r.status;
+  const auto known = tensor_type_from_name(type);
+  if (!known) return Status::error("model-unsupported", "Tensor " + out.name + " has the type " + type + ", which this version cannot run.");
+  out.type = *known;
+  if (Status s = to_uint(r.field("offset"), "tensor.offset", 1ull << 53, out.offset); !s.ok()) return s;
+  const Napi::Value shape = r.field("shape");
+  if (!shape.IsArray()) return wrong("tensor.shape", "an array");
+  const Napi::Array dims = shape.As<Napi::Array>();
+  if (dims.Length() < 1 || dims.Length() > 4) return wrong("tensor.shape", "an array of 1 to 4 sizes");
+  for (uint32_t i = 0; i < dims.Length(); i++) {
+    uint64_t n;
+    if (Status s = to_uint(dims.Get(i), "tensor.shape", 1ull << 40, n); !s.ok()) return s;
+    out.shape.push_back(n);
+  }
+  return Status::fine();
+}
+
+}  // namespace
+
+Status to_uint(const Napi::Value& value, const char* name, uint64_t limit, uint64_t& out) {
+  const double d = value.IsNumber() ? value.As<Napi::Number>().DoubleValue() : -1;
+  if (!(d >= 0 && d <= (double)limit) || d != std::floor(d)) return wrong(name, ("a whole number from 0 to " + std::to_string(limit)).c_str());
+  out = (uint64_t)d;
+  return Status::fine();
+}
+
+Status to_model_spec(const Napi::Value& value, ModelSpec& out) {
+  Reader r;
+  if (Status s = as_object(value, "spec", r); !s.ok()) return s;
+  std::string activation;
+  r.text("path", out.path);
+  r.text("architecture", out.architecture);
+  r.uint("layers", out.layers);
+  r.uint("width", out.width);
+  r.uint("ffnWidth", out.ffn_width);
+  r.uint("heads", out.heads);
+  r.uint("kvHeads", out.kv_heads);
+  r.uint("headWidth", out.head_width);
+  r.uint("vocabulary", out.vocabulary);
+  r.uint("trainedContext", out.trained_context);
+  r.real("normEpsilon", out.norm_epsilon);
+  r.real("ropeBase", out.rope_base);
+  r.uint("ropeWidth", out.rope_width);
+  r.text("activation", activation);
+  if (!r.status.ok()) return r.status;
+  if (activation == "silu") out.activation = Activation::silu;
+  else if (activation == "gelu") out.activation = Activation::gelu;
+  else if (activation == "relu") out.activation = Activation::relu;
+  else return wrong("spec.activation", "silu, gelu or relu");
+  const Napi::Value tensors = r.field("tensors");
+  if (!tensors.IsArray()) return wrong("spec.tensors", "an array");
+  const Napi::Array list = tensors.As<Napi::Array>();
+  if (list.Length() > 100000) return wrong("spec.tensors", "an array of at most 100000");
+  out.tensors.resize(list.Length());
+  for (uint32_t i = 0; i < list.Length(); i++)
+    if (Status s = to_tensor(list.Get(i), out.tensors[i]); !s.ok()) return s;
+  return Status::fine();
+}
+
+Status to_load_options(const Napi::Value& value, LoadOptions& out) {
+  Reader r;
+  if (Status s = as_object(value, "options", r); !s.ok()) return s;
+  r.uint("threads", out.threads, 256);
+  const Napi::Value isa = r.field("isa");
+  if (r.status.ok() && !isa.IsUndefined()) {
+    const std::string name = isa.IsString() ? isa.As<Napi::String>().Utf8Value() : "";
+    for (Isa i : {Isa::scalar, Isa::avx2, Isa::avx512, Isa::neon})
+      if (name == isa_name(i)) out.isa = i;
+    if (!out.isa) return wrong("options.isa", "scalar, avx2, avx512 or neon");
+  }
+  return r.status;
+}
+
+Status to_generate_options(const Napi::Value& value, GenerateOptions& out) {
+  Reader r;
+  if (Status s = as_object(value, "options", r); !s.ok()) return s;
+  r.real("temperature", out.temperature);
+  r.uint("topK", out.top_k);
+  r.real("topP", out.top_p);
+  r.real("minP", out.min_p);
+  r.real("repeatPenalty", out.repeat_penalty);
+  r.uint("repeatLastN", out.repeat_last_n);
+  r.uint("seed", out.seed);
+  r.uint("maxTokens", out.max_tokens);
+  if (r.status.ok() && !(out.repeat_penalty > 0)) r.status = wrong("options.repeatPenalty", "above 0");
+  if (!r.status.ok()) return r.status;
+  const Napi::Value stops = r.field("stopTokens");
+  if (!stops.IsArray()) return wrong("options.stopTokens", "an array");
+  const Napi::Array list = stops.As<Napi::Array>();
+  for (uint32_t i = 0; i < list.Length(); i++) {
+    uint64_t id;
+    if (Status s = to_uint(list.Get(i), "options.stopTokens", 0x7FFFFFFF, id); !s.ok()) return s;
+    out.stop_tokens.push_back((int32_t)id);
+  }
+  return Status::fine();
+}
+
+Status to_tokens(const Napi::Value& value, std::vector<int32_t>& out) {
+  if (!value.IsTypedArray() || value.As<Napi::TypedArray>().TypedArrayType() != napi_int32_array) return wrong("tokens", "an Int32Array");
+  const Napi::Int32Array ids = value.As<Napi::Int32Array>();
+  out.assign(ids.Data(), ids.Data() + ids.ElementLength());
+  return Status::fine();
+}
+
+Napi::Object from_result(Napi::Env env, const GenerateResult& r) {
+  static const char* const reasons[] = {"stop-token", "max-tokens", "context-full", "cancelled"};
+  Napi::Object o = Napi::Object::New(env);
+  o.Set("reason", reasons[(size_t)r.reason]);
+  o.Set("promptTokens", r.prompt_tokens);
+  o.Set("cachedTokens", r.cached_tokens);
+  o.Set("generatedTokens", r.generated_tokens);
+  o.Set("prefillMs", r.prefill_ms);
+  o.Set("decodeMs", r.decode_ms);
+  return o;
+}
+
+Napi::Float32Array from_floats(Napi::Env env, const std::vector<float>& values) {
+  Napi::Float32Array a = Napi::Float32Array::New(env, values.size());
+  if (!values.empty()) std::memcpy(a.Data(), values.data(), values.size() * sizeof(float));
+  return a;
+}
+
+Napi::Error to_error(Napi::Env env, const Status& status) {
+  Napi::Error e = Napi::Error::New(env, status.message);
+  e.Set("code", Napi::String::New(env, status.code));
+  e.Set("name", Napi::String::New(env, "NativeError"));
+  return e;
+}
+
+void throw_status(Napi::Env env, const Status& status) { to_error(env, status).ThrowAsJavaScriptException(); }
+
+}  // namespace hunch

@@ -1,0 +1,21 @@
+// JavaScript values to plain structs and back. Every misuse gives a Status that names the field.
+#pragma once
+
+#include <napi.h>
+
+#include "engine.h"
+
+namespace hunch {
+
+Status to_model_spec(const Napi::Value& value, ModelSpec& out);
+Status to_load_options(const Napi::Value& value, LoadOptions& out);
+Status to_generate_options(const Napi::Value& value, GenerateOptions& out);
+Status to_tokens(const Napi::Value& value, std::vector<int32_t>& out);  // Int32Array; copied, so that no thread reads V8's memory
+Status to_uint(const Napi::Value& value, const char* name, uint64_t limit, uint64_t& out);
+
+Napi::Object from_result(Napi::Env env, const GenerateResult& r);
+Napi::Float32Array from_floats(Napi::Env env, const std::vector<float>& values);
+Napi::Error to_error(Napi::Env env, const Status& status);  // Error with .code
+void throw_status(Napi::Env env, const Status& status);
+
+}  // namespace hunch

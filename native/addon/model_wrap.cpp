@@ -1,0 +1,82 @@
+#include "model_wrap.h"
+
+#include "session_wrap.h"
+
+namespace hunch {
+
+Napi::Function ModelWrap::define(Napi::Env env) {
+  return DefineClass(env, "NativeModel", {InstanceAccessor<&ModelWrap::info>("info"), InstanceMethod<&ModelWrap::create_session>("createSession"),
+                                          InstanceMethod<&ModelWrap::close>("close")});
+}
+
+// The engine comes in as an External, so that script cannot make a model of its own.
+ModelWrap::ModelWrap(const Napi::CallbackInfo& info) : ObjectWrap(info) {
+  if (info.Length() != 1 || !info[0].IsExternal()) {
+    throw_status(info.Env(), Status::error("bad-request", "Use load() to get a model."));
+    return;
+  }
+  engine_ = *info[0].As<Napi::External<std::shared_ptr<Engine>>>().Data();
+}
+
+Napi::Value ModelWrap::load(const Napi::CallbackInfo& info) {
+  const Napi::Env env = info.Env();
+  auto spec = std::make_shared<ModelSpec>();
+  auto options = std::make_shared<LoadOptions>();
+  Status status = to_model_spec(info[0], *spec);
+  if (status.ok()) status = to_load_options(info[1], *options);
+  if (!status.ok()) {
+    throw_status(env, status);
+    return env.Undefined();
+  }
+  auto reply = Reply::make(env, "hunch.load", info[2].IsFunction() ? info[2].As<Napi::Function>() : Napi::Function());
+  if (info[2].IsFunction())
+    options->progress = [reply](float fraction) {
+      reply->post([fraction](Napi::Env e, Napi::Function f) { f.Call({Napi::Number::New(e, fraction)}); });
+    };
+  env.GetInstanceData<AddonData>()->loading.push([reply, spec, options] {
+    auto engine = std::make_shared<std::shared_ptr<Engine>>();
+    const Status loaded = Engine::load(*spec, *options, *engine);
+    options->progress = nullptr;
+    reply->settle(loaded, [engine](Napi::Env e) -> Napi::Value {
+      return e.GetInstanceData<AddonData>()->model.New({Napi::External<std::shared_ptr<Engine>>::New(e, engine.get())});
+    });
+  });
+  return reply->promise();
+}
+
+Napi::Value ModelWrap::info(const Napi::CallbackInfo& info) {
+  if (!engine_) {
+    throw_status(info.Env(), Status::error("bad-request", "The model is closed."));
+    return info.Env().Undefined();
+  }
+  const ModelInfo& m = engine_->info();
+  Napi::Object o = Napi::Object::New(info.Env());
+  o.Set("isa", isa_name(m.isa));
+  o.Set("threads", m.threads);
+  o.Set("weightBytesPerToken", (double)m.weight_bytes_per_token);
+  o.Set("parameterCount", (double)m.parameter_count);
+  o.Set("loadMs", m.load_ms);
+  return o;
+}
+
+Napi::Value ModelWrap::create_session(const Napi::CallbackInfo& info) {
+  const Napi::Env env = info.Env();
+  uint64_t context = 0;
+  Status status = engine_ ? Status::fine() : Status::error("bad-request", "The model is closed.");
+  if (status.ok())
+    status = info[0].IsObject() ? to_uint(info[0].As<Napi::Object>().Get("contextLength"), "contextLength", 1u << 20, context)
+                                : Status::error("bad-request", "createSession needs {contextLength}.");
+  std::unique_ptr<Session> session;
+  if (status.ok()) status = engine_->new_session((uint32_t)context, session);
+  if (!status.ok()) {
+    throw_status(env, status);
+    return env.Undefined();
+  }
+  Napi::Object o = env.GetInstanceData<AddonData>()->session.New({});
+  SessionWrap::Unwrap(o)->own(std::move(session));
+  return o;
+}
+
+void ModelWrap::close(const Napi::CallbackInfo&) { engine_.reset(); }
+
+}  // namespace hunch

@@ -1,0 +1,28 @@
+#pragma once
+
+#include "convert.h"
+#include "task.h"
+
+namespace hunch {
+
+// NativeModel of electron/engine/addon.ts.
+class ModelWrap : public Napi::ObjectWrap<ModelWrap> {
+ public:
+  static Napi::Function define(Napi::Env env);
+  static Napi::Value load(const Napi::CallbackInfo& info);  // addon.load
+  explicit ModelWrap(const Napi::CallbackInfo& info);
+
+ private:
+  Napi::Value info(const Napi::CallbackInfo& info);
+  Napi::Value create_session(const Napi::CallbackInfo& info);
+  void close(const Napi::CallbackInfo& info);
+  std::shared_ptr<Engine> engine_;
+};
+
+// Constructors kept for the life of the environment.
+struct AddonData {
+  Napi::FunctionReference model, session;
+  JobQueue loading;
+};
+
+}  // namespace hunch

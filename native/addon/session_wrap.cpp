@@ -1,0 +1,157 @@
+#include "session_wrap.h"
+
+namespace hunch {
+
+Napi::Function SessionWrap::define(Napi::Env env) {
+  return DefineClass(env, "NativeSession",
+                     {InstanceMethod<&SessionWrap::generate>("generate"), InstanceMethod<&SessionWrap::stop>("stop"),
+                      InstanceMethod<&SessionWrap::score>("score"), InstanceMethod<&SessionWrap::logits>("logits"),
+                      InstanceMethod<&SessionWrap::bench>("bench"), InstanceMethod<&SessionWrap::close>("close")});
+}
+
+SessionWrap::SessionWrap(const Napi::CallbackInfo& info) : ObjectWrap(info) {}
+SessionWrap::~SessionWrap() {
+  if (cancel_) *cancel_ = true;
+}
+
+void SessionWrap::own(std::unique_ptr<Session> session) {
+  session_ = std::move(session);
+  queue_ = std::make_unique<JobQueue>();
+}
+
+bool SessionWrap::closed(Napi::Env env) const {
+  if (session_) return false;
+  throw_status(env, Status::error("bad-request", "The session is closed."));
+  return true;
+}
+
+namespace {
+
+// Tokens gathered by the decode thread until the JavaScript thread comes to fetch them.
+struct Outbox {
+  std::mutex mutex;
+  std::vector<int32_t> ids;
+};
+
+void post_tokens(const std::shared_ptr<Reply>& reply, const std::shared_ptr<Outbox>& outbox, int32_t id) {
+  {
+    std::lock_guard lock(outbox->mutex);
+    outbox->ids.push_back(id);
+    if (outbox->ids.size() > 1) return;  // a call is already on its way
+  }
+  reply->post([outbox](Napi::Env env, Napi::Function on_event) {
+    std::vector<int32_t> ids;
+    {
+      std::lock_guard lock(outbox->mutex);
+      ids.swap(outbox->ids);
+    }
+    Napi::Array list = Napi::Array::New(env, ids.size());
+    for (size_t i = 0; i < ids.size(); i++) list.Set((uint32_t)i, ids[i]);
+    Napi::Object event = Napi::Object::New(env);
+    event.Set("type", "tokens");
+    event.Set("ids", list);
+    on_event.Call({event});
+  });
+}
+
+}  // namespace
+
+Napi::Value SessionWrap::generate(const Napi::CallbackInfo& info) {
+  const Napi::Env env = info.Env();
+  if (closed(env)) return env.Undefined();
+  auto prompt = std::make_shared<std::vector<int32_t>>();
+  auto options = std::make_shared<GenerateOptions>();
+  Status status = to_tokens(info[0], *prompt);
+  if (status.ok()) status = to_generate_options(info[1], *options);
+  if (status.ok() && !info[2].IsFunction()) status = Status::error("bad-request", "generate needs a callback for its events.");
+  if (!status.ok()) {
+    throw_status(env, status);
+    return env.Undefined();
+  }
+  auto reply = Reply::make(env, "hunch.generate", info[2].As<Napi::Function>());
+  auto cancel = cancel_ = std::make_shared<std::atomic<bool>>(false);
+  queue_->push([reply, prompt, options, cancel, session = session_] {
+    auto outbox = std::make_shared<Outbox>();
+    GenerateEvents events;
+    events.token = [&](int32_t id) { post_tokens(reply, outbox, id); };
+    events.prefill = [&](uint32_t done, uint32_t total) {
+      reply->post([done, total](Napi::Env e, Napi::Function on_event) {
+        Napi::Object event = Napi::Object::New(e);
+        event.Set("type", "prefill");
+        event.Set("done", done);
+        event.Set("total", total);
+        on_event.Call({event});
+      });
+    };
+    GenerateResult result;
+    const Status done = session->generate(*prompt, *options, events, *cancel, result);
+    reply->settle(done, [result](Napi::Env e) -> Napi::Value { return from_result(e, result); });
+  });
+  return reply->promise();
+}
+
+void SessionWrap::stop(const Napi::CallbackInfo&) {
+  if (cancel_) *cancel_ = true;
+}
+
+Napi::Value SessionWrap::score(const Napi::CallbackInfo& info) {
+  const Napi::Env env = info.Env();
+  if (closed(env)) return env.Undefined();
+  std::vector<int32_t> tokens;
+  uint64_t from = 0;
+  Status status = to_tokens(info[0], tokens);
+  if (status.ok()) status = to_uint(info[1], "from", 0xFFFFFFFF, from);
+  if (!status.ok()) {
+    throw_status(env, status);
+    return env.Undefined();
+  }
+  return answer<std::vector<float>>(
+      env, *queue_, "hunch.score",
+      [session = session_, tokens = std::move(tokens), from](std::vector<float>& out) { return session->score(tokens, (uint32_t)from, out); },
+      [](Napi::Env e, std::vector<float>& v) -> Napi::Value { return from_floats(e, v); });
+}
+
+Napi::Value SessionWrap::logits(const Napi::CallbackInfo& info) {
+  const Napi::Env env = info.Env();
+  if (closed(env)) return env.Undefined();
+  std::vector<int32_t> tokens;
+  if (Status status = to_tokens(info[0], tokens); !status.ok()) {
+    throw_status(env, status);
+    return env.Undefined();
+  }
+  return answer<std::vector<float>>(
+      env, *queue_, "hunch.logits", [session = session_, tokens = std::move(tokens)](std::vector<float>& out) { return session->logits(tokens, out); },
+      [](Napi::Env e, std::vector<float>& v) -> Napi::Value { return from_floats(e, v); });
+}
+
+Napi::Value SessionWrap::bench(const Napi::CallbackInfo& info) {
+  const Napi::Env env = info.Env();
+  if (closed(env)) return env.Undefined();
+  uint64_t prompt = 0, decode = 0;
+  Status status = to_uint(info[0], "promptTokens", 1u << 20, prompt);
+  if (status.ok()) status = to_uint(info[1], "decodeTokens", 1u << 20, decode);
+  if (!status.ok()) {
+    throw_status(env, status);
+    return env.Undefined();
+  }
+  struct Times {
+    double prefill = 0, decode = 0;
+  };
+  return answer<Times>(
+      env, *queue_, "hunch.bench",
+      [session = session_, prompt, decode](Times& t) { return session->bench((uint32_t)prompt, (uint32_t)decode, t.prefill, t.decode); },
+      [](Napi::Env e, Times& t) -> Napi::Value {
+        Napi::Object o = Napi::Object::New(e);
+        o.Set("prefillMs", t.prefill);
+        o.Set("decodeMs", t.decode);
+        return o;
+      });
+}
+
+void SessionWrap::close(const Napi::CallbackInfo&) {
+  if (cancel_) *cancel_ = true;
+  queue_.reset();
+  session_.reset();
+}
+
+}  // namespace hunch

@@ -1,0 +1,30 @@
+#pragma once
+
+#include "convert.h"
+#include "task.h"
+
+namespace hunch {
+
+// NativeSession of electron/engine/addon.ts. Its own thread runs its calls in order.
+class SessionWrap : public Napi::ObjectWrap<SessionWrap> {
+ public:
+  static Napi::Function define(Napi::Env env);
+  explicit SessionWrap(const Napi::CallbackInfo& info);
+  ~SessionWrap() override;
+  void own(std::unique_ptr<Session> session);
+
+ private:
+  Napi::Value generate(const Napi::CallbackInfo& info);
+  void stop(const Napi::CallbackInfo& info);
+  Napi::Value score(const Napi::CallbackInfo& info);
+  Napi::Value logits(const Napi::CallbackInfo& info);
+  Napi::Value bench(const Napi::CallbackInfo& info);
+  void close(const Napi::CallbackInfo& info);
+  bool closed(Napi::Env env) const;
+
+  std::shared_ptr<Session> session_;  // shared with jobs under way
+  std::unique_ptr<JobQueue> queue_;
+  std::shared_ptr<std::atomic<bool>> cancel_;  // of the newest generate
+};
+
+}  // namespace hunch

@@ -1,0 +1,142 @@
+// The engine's only public header. Engine = one immutable model in memory; Session = one timeline with its own KV cache.
+// Calls block; the addon and the tests bring their own threads. Nothing here throws.
+#pragma once
+
+#include <atomic>
+#include <cstdint>
+#include <functional>
+#include <memory>
+#include <optional>
+#include <span>
+#include <string>
+#include <vector>
+
+namespace hunch {
+
+// Codes are those of electron/contract/errors.ts; the message is a sentence a person can act on.
+struct Status {
+  std::string code;  // empty = fine
+  std::string message;
+  bool ok() const { return code.empty(); }
+  static Status fine() { return {}; }
+  static Status error(std::string code, std::string message) { return {std::move(code), std::move(message)}; }
+};
+
+enum class TensorType : uint8_t { F32, F16, BF16, Q8_0, Q4_0, Q4_1 };
+std::optional<TensorType> tensor_type_from_name(std::string_view name);
+const char* tensor_type_name(TensorType type);
+
+struct TensorInfo {
+  std::string name;
+  TensorType type;
+  std::vector<uint64_t> shape;  // ggml order: shape[0] is contiguous
+  uint64_t offset;              // bytes from the start of the file
+};
+
+enum class Activation : uint8_t { silu, gelu, relu };
+
+// A GGUF header, read and checked in TypeScript; checked again here against the real file.
+struct ModelSpec {
+  std::string path;
+  std::string architecture;
+  uint32_t layers = 0;
+  uint32_t width = 0;      // d_model
+  uint32_t ffn_width = 0;  // neurons per layer
+  uint32_t heads = 0;
+  uint32_t kv_heads = 0;
+  uint32_t head_width = 0;
+  uint32_t vocabulary = 0;
+  uint32_t trained_context = 0;
+  float norm_epsilon = 0;
+  float rope_base = 0;
+  uint32_t rope_width = 0;  // rotated dimensions of a head
+  Activation activation = Activation::silu;
+  std::vector<TensorInfo> tensors;
+};
+
+enum class Isa : uint8_t { scalar, avx2, avx512, neon };
+const char* isa_name(Isa isa);
+std::vector<Isa> supported_isas();  // best first
+unsigned physical_cores();          // that this process may use
+
+struct LoadOptions {
+  unsigned threads = 0;    // 0 = one per physical core
+  std::optional<Isa> isa;  // default: the best this CPU has
+  std::function<void(float)> progress;
+};
+
+struct ModelInfo {
+  Isa isa;
+  unsigned threads;
+  uint64_t weight_bytes_per_token;
+  uint64_t parameter_count;
+  double load_ms;
+};
+
+struct GenerateOptions {
+  float temperature = 0;  // 0 = greedy
+  uint32_t top_k = 0;     // 0 = off
+  float top_p = 1;        // 1 = off
+  float min_p = 0;        // 0 = off
+  float repeat_penalty = 1;
+  uint32_t repeat_last_n = 64;
+  uint32_t seed = 0;
+  uint32_t max_tokens = 0;
+  std::vector<int32_t> stop_tokens;
+};
+
+enum class StopReason : uint8_t { stop_token, max_tokens, context_full, cancelled };
+
+struct GenerateResult {
+  StopReason reason = StopReason::max_tokens;
+  uint32_t prompt_tokens = 0;
+  uint32_t cached_tokens = 0;
+  uint32_t generated_tokens = 0;
+  double prefill_ms = 0;
+  double decode_ms = 0;
+};
+
+struct GenerateEvents {
+  std::function<void(uint32_t done, uint32_t total)> prefill;
+  std::function<void(int32_t id)> token;
+};
+
+class Engine;
+
+class Session {
+ public:
+  ~Session();
+  // Runs what the KV cache does not hold of `prompt`, then samples. `cancel` ends it within one token.
+  Status generate(std::span<const int32_t> prompt, const GenerateOptions& options, const GenerateEvents& events,
+                  const std::atomic<bool>& cancel, GenerateResult& result);
+  // nll[i] = -ln p(tokens[from+i+1] | tokens[0..from+i]), size tokens.size()-1-from, from an empty cache.
+  Status score(std::span<const int32_t> tokens, uint32_t from, std::vector<float>& nll);
+  // Logits [vocabulary] after the last token, from an empty cache.
+  Status logits(std::span<const int32_t> tokens, std::vector<float>& out);
+  Status bench(uint32_t prompt_tokens, uint32_t decode_tokens, double& prefill_ms, double& decode_ms);
+
+ private:
+  friend class Engine;
+  struct Impl;
+  explicit Session(std::unique_ptr<Impl> impl);
+  std::unique_ptr<Impl> impl_;
+};
+
+class Engine : public std::enable_shared_from_this<Engine> {
+ public:
+  static Status load(const ModelSpec& spec, const LoadOptions& options, std::shared_ptr<Engine>& out);
+  ~Engine();
+  const ModelInfo& info() const;
+  Status new_session(uint32_t context_length, std::unique_ptr<Session>& out);
+
+ private:
+  friend class Session;
+  struct Impl;
+  explicit Engine(std::unique_ptr<Impl> impl);
+  std::unique_ptr<Impl> impl_;
+};
+
+// GB/s (1e9) that `threads` threads read from a buffer of `bytes`; median of several passes. 0 when it cannot be allocated.
+double read_bandwidth(unsigned threads, uint64_t bytes);
+
+}  // namespace hunch

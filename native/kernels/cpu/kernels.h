@@ -1,0 +1,83 @@
+// What a CPU kernel set offers to forward(): a table of function pointers, picked once by dispatch.cpp.
+// Every function gives the same result for any thread count and any batch: a token's arithmetic never depends on its neighbours.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+
+#include "engine.h"
+
+namespace hunch {
+
+constexpr uint32_t kLanes = 16;          // rows that one weight group interleaves
+constexpr uint32_t kQuantBlock = 32;     // columns that share a scale
+constexpr uint32_t kAttentionChunk = 64;  // positions per flash-attention partial; fixed, so that results do not depend on threads
+constexpr uint32_t kMaxQueries = 8;      // queries that one attention call shares K and V loads between
+
+// Activations of `tokens` tokens, in both forms; weights of float types read f, quantised ones q, d and sum.
+struct Activations {
+  const float* f = nullptr;      // [tokens][cols]
+  const int8_t* q = nullptr;     // [tokens][cols]
+  const float* d = nullptr;      // [tokens][cols / 32] scale of a block
+  const int32_t* sum = nullptr;  // [tokens][cols / 32] sum of a block's q
+};
+
+// out[t][row] (+)= sum over cols of W[row][col] * x[t][col], for `groups` groups of 16 rows (packing.h gives their layout).
+struct MatmulArgs {
+  const uint8_t* weights;  // first group
+  size_t group_bytes;
+  uint32_t groups;
+  uint32_t rows;  // rows that exist from the first group on; the last group may be partial
+  uint32_t cols;
+  Activations x;
+  uint32_t tokens;
+  float* out;         // [tokens][out_stride], at the first group's first row
+  size_t out_stride;  // floats
+  bool add;           // add to out (a residual) instead of overwriting it
+};
+
+// One K/V head over positions [begin, end), end - begin <= kAttentionChunk, begin a multiple of 16.
+// Flash-attention partials (Dao 2022): per query the maximum score, the sum of exp(score - max) and the weighted V sum.
+struct AttendArgs {
+  const uint16_t* k;  // f16 [positions / 16][head_width][16]: a lane is a position
+  const uint16_t* v;  // f16 [positions][v_stride]
+  uint32_t head_width;
+  uint32_t v_stride;  // head_width rounded up to 16
+  uint32_t begin, end;
+  uint32_t queries;                 // 1 … kMaxQueries
+  const float* q[kMaxQueries];      // [head_width], already scaled by 1/sqrt(head_width)
+  uint32_t limit[kMaxQueries];      // a query sees positions < limit; limit > begin
+  float max[kMaxQueries];           // out
+  float sum[kMaxQueries];           // out
+  float* acc;                       // out [queries][v_stride]
+};
+
+struct Kernels {
+  Isa isa;
+  // Blocks of 32: q = round(x / d), d = max|x| / 127.
+  void (*quantize)(const float* x, uint32_t n, int8_t* q, float* d, int32_t* sum);
+  // out = x / sqrt(mean(x^2) + epsilon) * w
+  void (*rms_norm)(const float* x, const float* w, uint32_t n, float epsilon, float* out);
+  void (*matmul[6])(const MatmulArgs&);  // by TensorType
+  // Rotates the pairs (2i, 2i+1) of the first rope_width dimensions (llama's GGUF order); cosine/sine: [rope_width / 2].
+  void (*rope_interleaved)(float* x, uint32_t rope_width, const float* cosine, const float* sine);
+  void (*gate[3])(float* gate, const float* up, uint32_t n);  // by Activation: gate = act(gate) * up
+  void (*attend)(AttendArgs&);
+  // Folds a later chunk's partial into the running one: (max, sum, acc) += (max2, sum2, acc2).
+  void (*attend_fold)(float* max, float* sum, float* acc, float max2, float sum2, const float* acc2, uint32_t n);
+  void (*scale)(float* x, uint32_t n, float factor);
+  void (*to_f16)(const float* x, uint32_t n, uint16_t* out);
+  float (*max_of)(const float* x, uint32_t n);
+  double (*sum_exp)(const float* x, uint32_t n, float max);  // sum of exp(x - max), accumulated in double
+  uint64_t (*read_all)(const uint8_t* p, size_t bytes);      // touches every cache line as matmul does
+};
+
+const Kernels* kernels_for(Isa isa);  // nullptr = this CPU or build cannot
+
+// One stub file each defines these; nullptr-returning where not compiled in.
+const Kernels* scalar_kernels();
+const Kernels* avx2_kernels();
+const Kernels* avx512_kernels();
+const Kernels* neon_kernels();
+
+}  // namespace hunch

@@ -1,0 +1,79 @@
+// 16-lane vocabulary of kernels.inl on AVX2 + FMA + F16C: every vector is a pair. Included inside the ISA's namespace.
+
+struct vf { __m256 a, b; };
+struct vi { __m256i a, b; };
+struct vb { __m256i a, b; };
+
+constexpr int kQ8Bias = 0;
+
+inline vf vf_zero() { return {_mm256_setzero_ps(), _mm256_setzero_ps()}; }
+inline vf vf_set1(float x) { return {_mm256_set1_ps(x), _mm256_set1_ps(x)}; }
+inline vf vf_load(const float* p) { return {_mm256_loadu_ps(p), _mm256_loadu_ps(p + 8)}; }
+inline void vf_store(float* p, vf x) { _mm256_storeu_ps(p, x.a), _mm256_storeu_ps(p + 8, x.b); }
+inline vf vf_add(vf x, vf y) { return {_mm256_add_ps(x.a, y.a), _mm256_add_ps(x.b, y.b)}; }
+inline vf vf_sub(vf x, vf y) { return {_mm256_sub_ps(x.a, y.a), _mm256_sub_ps(x.b, y.b)}; }
+inline vf vf_mul(vf x, vf y) { return {_mm256_mul_ps(x.a, y.a), _mm256_mul_ps(x.b, y.b)}; }
+inline vf vf_div(vf x, vf y) { return {_mm256_div_ps(x.a, y.a), _mm256_div_ps(x.b, y.b)}; }
+inline vf vf_fma(vf x, vf y, vf z) { return {_mm256_fmadd_ps(x.a, y.a, z.a), _mm256_fmadd_ps(x.b, y.b, z.b)}; }
+inline vf vf_max(vf x, vf y) { return {_mm256_max_ps(x.a, y.a), _mm256_max_ps(x.b, y.b)}; }
+inline vf vf_min(vf x, vf y) { return {_mm256_min_ps(x.a, y.a), _mm256_min_ps(x.b, y.b)}; }
+inline vf vf_abs(vf x) {
+  const __m256 m = _mm256_castsi256_ps(_mm256_set1_epi32(0x7fffffff));
+  return {_mm256_and_ps(x.a, m), _mm256_and_ps(x.b, m)};
+}
+inline vf vf_from_vi(vi x) { return {_mm256_cvtepi32_ps(x.a), _mm256_cvtepi32_ps(x.b)}; }
+inline vi vi_round(vf x) { return {_mm256_cvtps_epi32(x.a), _mm256_cvtps_epi32(x.b)}; }
+inline vi vi_set1(int32_t x) { return {_mm256_set1_epi32(x), _mm256_set1_epi32(x)}; }
+inline vi vi_add(vi x, vi y) { return {_mm256_add_epi32(x.a, y.a), _mm256_add_epi32(x.b, y.b)}; }
+// Two steps, so that 2^e stays representable for e in [-252, 254].
+inline __m256 scale2_half(__m256 x, __m256i e) {
+  const __m256i e0 = _mm256_srai_epi32(e, 1), e1 = _mm256_sub_epi32(e, e0), bias = _mm256_set1_epi32(127);
+  x = _mm256_mul_ps(x, _mm256_castsi256_ps(_mm256_slli_epi32(_mm256_add_epi32(e0, bias), 23)));
+  return _mm256_mul_ps(x, _mm256_castsi256_ps(_mm256_slli_epi32(_mm256_add_epi32(e1, bias), 23)));
+}
+inline vf vf_scale2(vf x, vi e) { return {scale2_half(x.a, e.a), scale2_half(x.b, e.b)}; }
+inline vf vf_load_f16(const uint16_t* p) {
+  return {_mm256_cvtph_ps(_mm_loadu_si128((const __m128i*)p)), _mm256_cvtph_ps(_mm_loadu_si128((const __m128i*)(p + 8)))};
+}
+inline void vf_store_f16(uint16_t* p, vf x) {
+  _mm_storeu_si128((__m128i*)p, _mm256_cvtps_ph(x.a, _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC));
+  _mm_storeu_si128((__m128i*)(p + 8), _mm256_cvtps_ph(x.b, _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC));
+}
+inline __m256 bf16_half(const uint16_t* p) {
+  return _mm256_castsi256_ps(_mm256_slli_epi32(_mm256_cvtepu16_epi32(_mm_loadu_si128((const __m128i*)p)), 16));
+}
+inline vf vf_load_bf16(const uint16_t* p) { return {bf16_half(p), bf16_half(p + 8)}; }
+inline void vi_store_i8(int8_t* p, vi x) {
+  __m256i w = _mm256_permute4x64_epi64(_mm256_packs_epi32(x.a, x.b), 0xD8);
+  _mm_storeu_si128((__m128i*)p, _mm_packs_epi16(_mm256_castsi256_si128(w), _mm256_extracti128_si256(w, 1)));
+}
+
+inline vb vb_load(const uint8_t* p) {
+  return {_mm256_loadu_si256((const __m256i*)p), _mm256_loadu_si256((const __m256i*)(p + 32))};
+}
+inline vb vb_low(vb x) {
+  const __m256i m = _mm256_set1_epi8(0x0F);
+  return {_mm256_and_si256(x.a, m), _mm256_and_si256(x.b, m)};
+}
+inline vb vb_high(vb x) {
+  const __m256i m = _mm256_set1_epi8(0x0F);
+  return {_mm256_and_si256(_mm256_srli_epi16(x.a, 4), m), _mm256_and_si256(_mm256_srli_epi16(x.b, 4), m)};
+}
+
+// Pairs are summed in 16 bits: w <= 127 keeps 2 * 127 * 127 below the limit.
+inline __m256i dot4_half(__m256i acc, __m256i w, __m256i x) {
+  return _mm256_add_epi32(acc, _mm256_madd_epi16(_mm256_maddubs_epi16(w, x), _mm256_set1_epi16(1)));
+}
+inline vi dot4(vi acc, vb w, int32_t x) {
+  const __m256i xs = _mm256_set1_epi32(x);
+  return {dot4_half(acc.a, w.a, xs), dot4_half(acc.b, w.b, xs)};
+}
+// Q8 weights come with 128 added; taken back by the sign bit, then |w| * (sign(w) x) fits maddubs: 2 * 128 * 127 < 2^15.
+inline vi dot4_q8(vi acc, vb w, int32_t x) {
+  const __m256i xs = _mm256_set1_epi32(x), flip = _mm256_set1_epi8((char)0x80);
+  const __m256i wa = _mm256_xor_si256(w.a, flip), wb = _mm256_xor_si256(w.b, flip);
+  return {dot4_half(acc.a, _mm256_abs_epi8(wa), _mm256_sign_epi8(xs, wa)),
+          dot4_half(acc.b, _mm256_abs_epi8(wb), _mm256_sign_epi8(xs, wb))};
+}
+
+inline void prefetch(const void* p) { _mm_prefetch((const char*)p, _MM_HINT_T0); }

@@ -1,0 +1,68 @@
+// 16-lane vocabulary of kernels.inl on Armv8.2 NEON with dot products: every vector is four registers.
+// Included inside the ISA's namespace.
+
+struct vf { float32x4_t v[4]; };
+struct vi { int32x4_t v[4]; };
+struct vb { uint8x16_t v[4]; };
+
+constexpr int kQ8Bias = 0;
+
+#define HUNCH_REGS for (int i = 0; i < 4; i++)
+inline vf vf_set1(float x) { vf r; HUNCH_REGS r.v[i] = vdupq_n_f32(x); return r; }
+inline vf vf_zero() { return vf_set1(0); }
+inline vf vf_load(const float* p) { vf r; HUNCH_REGS r.v[i] = vld1q_f32(p + 4 * i); return r; }
+inline void vf_store(float* p, vf a) { HUNCH_REGS vst1q_f32(p + 4 * i, a.v[i]); }
+inline vf vf_add(vf a, vf b) { HUNCH_REGS a.v[i] = vaddq_f32(a.v[i], b.v[i]); return a; }
+inline vf vf_sub(vf a, vf b) { HUNCH_REGS a.v[i] = vsubq_f32(a.v[i], b.v[i]); return a; }
+inline vf vf_mul(vf a, vf b) { HUNCH_REGS a.v[i] = vmulq_f32(a.v[i], b.v[i]); return a; }
+inline vf vf_div(vf a, vf b) { HUNCH_REGS a.v[i] = vdivq_f32(a.v[i], b.v[i]); return a; }
+inline vf vf_fma(vf a, vf b, vf c) { HUNCH_REGS c.v[i] = vfmaq_f32(c.v[i], a.v[i], b.v[i]); return c; }
+inline vf vf_max(vf a, vf b) { HUNCH_REGS a.v[i] = vmaxq_f32(a.v[i], b.v[i]); return a; }
+inline vf vf_min(vf a, vf b) { HUNCH_REGS a.v[i] = vminq_f32(a.v[i], b.v[i]); return a; }
+inline vf vf_abs(vf a) { HUNCH_REGS a.v[i] = vabsq_f32(a.v[i]); return a; }
+inline vf vf_from_vi(vi a) { vf r; HUNCH_REGS r.v[i] = vcvtq_f32_s32(a.v[i]); return r; }
+inline vi vi_round(vf a) { vi r; HUNCH_REGS r.v[i] = vcvtnq_s32_f32(a.v[i]); return r; }
+inline vi vi_set1(int32_t x) { vi r; HUNCH_REGS r.v[i] = vdupq_n_s32(x); return r; }
+inline vi vi_add(vi a, vi b) { HUNCH_REGS a.v[i] = vaddq_s32(a.v[i], b.v[i]); return a; }
+inline vf vf_scale2(vf a, vi e) {
+  HUNCH_REGS {
+    const int32x4_t e0 = vshrq_n_s32(e.v[i], 1), e1 = vsubq_s32(e.v[i], e0), bias = vdupq_n_s32(127);
+    a.v[i] = vmulq_f32(a.v[i], vreinterpretq_f32_s32(vshlq_n_s32(vaddq_s32(e0, bias), 23)));
+    a.v[i] = vmulq_f32(a.v[i], vreinterpretq_f32_s32(vshlq_n_s32(vaddq_s32(e1, bias), 23)));
+  }
+  return a;
+}
+inline vf vf_load_f16(const uint16_t* p) {
+  vf r;
+  HUNCH_REGS r.v[i] = vcvt_f32_f16(vreinterpret_f16_u16(vld1_u16(p + 4 * i)));
+  return r;
+}
+inline void vf_store_f16(uint16_t* p, vf a) { HUNCH_REGS vst1_u16(p + 4 * i, vreinterpret_u16_f16(vcvt_f16_f32(a.v[i]))); }
+inline vf vf_load_bf16(const uint16_t* p) {
+  vf r;
+  HUNCH_REGS r.v[i] = vreinterpretq_f32_u32(vshll_n_u16(vld1_u16(p + 4 * i), 16));
+  return r;
+}
+inline void vi_store_i8(int8_t* p, vi a) {
+  const int16x8_t lo = vcombine_s16(vqmovn_s32(a.v[0]), vqmovn_s32(a.v[1]));
+  const int16x8_t hi = vcombine_s16(vqmovn_s32(a.v[2]), vqmovn_s32(a.v[3]));
+  vst1q_s8(p, vcombine_s8(vqmovn_s16(lo), vqmovn_s16(hi)));
+}
+
+inline vb vb_load(const uint8_t* p) { vb r; HUNCH_REGS r.v[i] = vld1q_u8(p + 16 * i); return r; }
+inline vb vb_low(vb a) { HUNCH_REGS a.v[i] = vandq_u8(a.v[i], vdupq_n_u8(0x0F)); return a; }
+inline vb vb_high(vb a) { HUNCH_REGS a.v[i] = vshrq_n_u8(a.v[i], 4); return a; }
+
+// w < 128, so that it may be read as signed.
+inline vi dot4(vi acc, vb w, int32_t x) {
+  const int8x16_t xs = vreinterpretq_s8_s32(vdupq_n_s32(x));
+  HUNCH_REGS acc.v[i] = vdotq_s32(acc.v[i], vreinterpretq_s8_u8(w.v[i]), xs);
+  return acc;
+}
+inline vi dot4_q8(vi acc, vb w, int32_t x) {
+  HUNCH_REGS w.v[i] = veorq_u8(w.v[i], vdupq_n_u8(0x80));
+  return dot4(acc, w, x);
+}
+#undef HUNCH_REGS
+
+inline void prefetch(const void* p) { __builtin_prefetch(p); }

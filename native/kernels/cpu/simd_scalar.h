@@ -1,0 +1,52 @@
+// 16-lane vocabulary of kernels.inl in plain C++: the oracle, and what runs on a CPU without a stub of its own.
+// Included inside the ISA's namespace.
+
+struct vf { float v[16]; };
+struct vi { int32_t v[16]; };
+struct vb { uint8_t v[64]; };
+
+constexpr int kQ8Bias = 0;
+
+#define HUNCH_LANES for (int i = 0; i < 16; i++)
+inline vf vf_set1(float x) { vf r; HUNCH_LANES r.v[i] = x; return r; }
+inline vf vf_zero() { return vf_set1(0); }
+inline vf vf_load(const float* p) { vf r; HUNCH_LANES r.v[i] = p[i]; return r; }
+inline void vf_store(float* p, vf a) { HUNCH_LANES p[i] = a.v[i]; }
+inline vf vf_add(vf a, vf b) { HUNCH_LANES a.v[i] += b.v[i]; return a; }
+inline vf vf_sub(vf a, vf b) { HUNCH_LANES a.v[i] -= b.v[i]; return a; }
+inline vf vf_mul(vf a, vf b) { HUNCH_LANES a.v[i] *= b.v[i]; return a; }
+inline vf vf_div(vf a, vf b) { HUNCH_LANES a.v[i] /= b.v[i]; return a; }
+// Two roundings, where the others fuse: fmaf is a slow library call on CPUs without FMA.
+inline vf vf_fma(vf a, vf b, vf c) { HUNCH_LANES c.v[i] += a.v[i] * b.v[i]; return c; }
+inline vf vf_max(vf a, vf b) { HUNCH_LANES a.v[i] = a.v[i] > b.v[i] ? a.v[i] : b.v[i]; return a; }
+inline vf vf_min(vf a, vf b) { HUNCH_LANES a.v[i] = a.v[i] < b.v[i] ? a.v[i] : b.v[i]; return a; }
+inline vf vf_abs(vf a) { HUNCH_LANES a.v[i] = std::fabs(a.v[i]); return a; }
+inline vf vf_from_vi(vi a) { vf r; HUNCH_LANES r.v[i] = (float)a.v[i]; return r; }
+inline vi vi_round(vf a) { vi r; HUNCH_LANES r.v[i] = (int32_t)std::lrintf(a.v[i]); return r; }
+inline vi vi_set1(int32_t x) { vi r; HUNCH_LANES r.v[i] = x; return r; }
+inline vi vi_add(vi a, vi b) { HUNCH_LANES a.v[i] += b.v[i]; return a; }
+inline vf vf_scale2(vf a, vi e) { HUNCH_LANES a.v[i] = std::ldexp(a.v[i], e.v[i]); return a; }
+inline vf vf_load_f16(const uint16_t* p) { vf r; HUNCH_LANES r.v[i] = f16_to_f32(p[i]); return r; }
+inline void vf_store_f16(uint16_t* p, vf a) { HUNCH_LANES p[i] = f32_to_f16(a.v[i]); }
+inline vf vf_load_bf16(const uint16_t* p) { vf r; HUNCH_LANES r.v[i] = bf16_to_f32(p[i]); return r; }
+inline void vi_store_i8(int8_t* p, vi a) { HUNCH_LANES p[i] = (int8_t)(a.v[i] > 127 ? 127 : a.v[i] < -128 ? -128 : a.v[i]); }
+
+inline vb vb_load(const uint8_t* p) { vb r; std::memcpy(r.v, p, 64); return r; }
+inline vb vb_low(vb a) { for (int i = 0; i < 64; i++) a.v[i] &= 0x0F; return a; }
+inline vb vb_high(vb a) { for (int i = 0; i < 64; i++) a.v[i] >>= 4; return a; }
+
+inline vi dot4(vi acc, vb w, int32_t x) {
+  int8_t xs[4];
+  std::memcpy(xs, &x, 4);
+  HUNCH_LANES for (int j = 0; j < 4; j++) acc.v[i] += (int32_t)w.v[4 * i + j] * xs[j];
+  return acc;
+}
+inline vi dot4_q8(vi acc, vb w, int32_t x) {
+  int8_t xs[4];
+  std::memcpy(xs, &x, 4);
+  HUNCH_LANES for (int j = 0; j < 4; j++) acc.v[i] += ((int32_t)w.v[4 * i + j] - 128) * xs[j];
+  return acc;
+}
+#undef HUNCH_LANES
+
+inline void prefetch(const void*) {}

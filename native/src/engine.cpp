@@ -1,0 +1,49 @@
+#include <chrono>
+#include <new>
+
+#include "engine_impl.h"
+
+namespace hunch {
+
+Engine::Engine(std::unique_ptr<Impl> impl) : impl_(std::move(impl)) {}
+Engine::~Engine() = default;
+const ModelInfo& Engine::info() const { return impl_->info; }
+
+static Status no_memory(const char* what) {
+  return Status::error("out-of-memory", std::string("Not enough memory for ") + what +
+                                            ". Close other programs, choose a smaller model or a shorter context.");
+}
+
+Status Engine::load(const ModelSpec& spec, const LoadOptions& options, std::shared_ptr<Engine>& out) try {
+  const auto begin = std::chrono::steady_clock::now();
+  const Isa isa = options.isa.value_or(supported_isas().front());
+  const Kernels* kernels = kernels_for(isa);
+  if (!kernels) return Status::error("bad-request", std::string("This CPU or build cannot run the ") + isa_name(isa) + " kernels.");
+  if (options.threads > 256) return Status::error("bad-request", "threads must lie between 0 and 256.");
+
+  auto impl = std::make_unique<Impl>(options.threads ? options.threads : physical_cores());
+  if (Status s = load_model(spec, kernels, impl->pool, options.progress, impl->model); !s.ok()) return s;
+  const std::chrono::duration<double, std::milli> took = std::chrono::steady_clock::now() - begin;
+  impl->info = {isa, impl->pool.size(), impl->model.weight_bytes_per_token, impl->model.parameter_count, took.count()};
+  out.reset(new Engine(std::move(impl)));
+  return Status::fine();
+} catch (const std::bad_alloc&) {
+  return no_memory("the model");
+} catch (const std::exception& e) {
+  return Status::error("internal", std::string("Loading the model failed: ") + e.what());
+}
+
+Status Engine::new_session(uint32_t context, std::unique_ptr<Session>& out) try {
+  if (context < 16 || context > (1u << 20)) return Status::error("bad-request", "The context length must lie between 16 and 1048576.");
+  auto s = std::make_unique<Session::Impl>(shared_from_this(), *impl_);
+  const ModelSpec& m = impl_->model.spec;
+  if (!s->kv.allocate(m.layers, m.kv_heads, m.head_width, context)) return no_memory("the context");
+  s->scratch.allocate(impl_->model, context, impl_->pool.size());
+  s->history.reserve(context);
+  out.reset(new Session(std::move(s)));
+  return Status::fine();
+} catch (const std::bad_alloc&) {
+  return no_memory("the context");
+}
+
+}  // namespace hunch

@@ -1,0 +1,32 @@
+// What Engine and Session hide from their callers.
+#pragma once
+
+#include <mutex>
+
+#include "forward.h"
+
+namespace hunch {
+
+struct Engine::Impl {
+  explicit Impl(unsigned threads) : pool(threads) {}
+  Model model;
+  Pool pool;
+  std::mutex turn;  // one pass at a time: sessions take turns on the pool
+  ModelInfo info{};
+};
+
+struct Session::Impl {
+  std::shared_ptr<Engine> keep;  // the weights outlive their last session
+  Engine::Impl& engine;
+  KvCache kv;
+  Scratch scratch;
+  std::vector<int32_t> history;  // tokens whose keys and values are in the cache, in order
+
+  Impl(std::shared_ptr<Engine> owner, Engine::Impl& e) : keep(std::move(owner)), engine(e) {}
+  Status check(std::span<const int32_t> tokens) const;
+  // Runs tokens from history.size() on, in batches; false = cancelled.
+  bool extend(std::span<const int32_t> tokens, Logits logits, const std::atomic<bool>& cancel,
+              const std::function<void(uint32_t)>& progress = {});
+};
+
+}  // namespace hunch

@@ -1,0 +1,339 @@
+#include "forward.h"
+
+#include <algorithm>
+#include <cmath>
+
+namespace hunch {
+
+void ActivationBuffer::resize(uint32_t tokens, uint32_t cols) {
+  const size_t n = (size_t)tokens * cols;
+  f.resize(n);
+  q.resize(n);
+  d.resize((n + kQuantBlock - 1) / kQuantBlock);
+  sum.resize((n + kQuantBlock - 1) / kQuantBlock);
+}
+
+void Scratch::allocate(const Model& model, uint32_t context, unsigned lanes) {
+  const ModelSpec& s = model.spec;
+  const uint32_t stride = (s.head_width + 15) / 16 * 16;
+  const uint32_t widest = std::max({s.width, s.ffn_width, s.heads * stride});
+  x.resize((size_t)kBatch * s.width);
+  qkv.resize((size_t)kBatch * (s.heads + 2 * s.kv_heads) * s.head_width);
+  attention.resize((size_t)kBatch * s.heads * stride);
+  gate.resize((size_t)kBatch * s.ffn_width);
+  up.resize((size_t)kBatch * s.ffn_width);
+  batch.resize(kBatch, widest);
+  lane.resize(lanes);
+  for (ActivationBuffer& b : lane) b.resize(1, widest);
+  logits.resize((size_t)kLogitTile * s.vocabulary);
+  const uint32_t chunks = context / kAttentionChunk + 1;
+  partial_max.resize((size_t)s.heads * chunks);
+  partial_sum.resize((size_t)s.heads * chunks);
+  partial_acc.resize((size_t)s.heads * chunks * stride);
+
+  const uint32_t half = s.rope_width / 2;
+  cosine.resize((size_t)context * half);
+  sine.resize((size_t)context * half);
+  for (uint32_t i = 0; i < half; i++) {
+    const double frequency = std::pow((double)s.rope_base, -2.0 * i / s.rope_width);
+    for (uint32_t p = 0; p < context; p++) {
+      cosine[(size_t)p * half + i] = (float)std::cos(p * frequency);
+      sine[(size_t)p * half + i] = (float)std::sin(p * frequency);
+    }
+  }
+}
+
+namespace {
+
+// The work of one lane in one pass; forward() below says in which order.
+struct Lane {
+  const Model& model;
+  const Kernels& k;
+  Pool& pool;
+  KvCache& kv;
+  Scratch& s;
+  const uint32_t tokens, position;
+  const unsigned lane, lanes;
+
+  Range share_of(uint32_t n) const { return share(n, lane, lanes); }
+
+  // Normalises (norm != null) and quantises [tokens][cols]. With one token every lane makes its own copy, which is cheaper than a barrier;
+  // with more they divide the tokens.
+  Activations prepare(const float* in, uint32_t cols, const float* norm) {
+    ActivationBuffer& to = tokens == 1 ? s.lane[lane] : s.batch;
+    const Range mine = tokens == 1 ? Range{0, 1} : share_of(tokens);
+    for (uint32_t t = mine.begin; t < mine.end; t++) {
+      float* f = to.f.data() + (size_t)t * cols;
+      if (norm) k.rms_norm(in + (size_t)t * cols, norm, cols, model.spec.norm_epsilon, f);
+      else std::copy_n(in + (size_t)t * cols, cols, f);
+      quantize(to, t, cols);
+    }
+    if (tokens > 1) pool.barrier();
+    return to.view();
+  }
+  void quantize(ActivationBuffer& b, uint32_t t, uint32_t cols) {
+    if (cols % kQuantBlock) return;  // only float matrices have such widths
+    const size_t at = (size_t)t * cols;
+    k.quantize(b.f.data() + at, cols, b.q.data() + at, b.d.data() + at / kQuantBlock, b.sum.data() + at / kQuantBlock);
+  }
+
+  void multiply(const PackedMatrix& m, Range groups, const Activations& x, uint32_t count, float* out, size_t stride, bool add) {
+    if (groups.begin >= groups.end) return;
+    k.matmul[(int)m.type]({m.data + (size_t)groups.begin * m.group_bytes, m.group_bytes, groups.end - groups.begin,
+                           m.rows - groups.begin * kLanes, m.cols, x, count, out + (size_t)groups.begin * kLanes, stride, add});
+  }
+
+  // Splits several matrices, laid end to end, by bytes.
+  struct Part {
+    const PackedMatrix* m;
+    float* out;
+  };
+  template <size_t N>
+  void multiply_all(const Part (&parts)[N], const Activations& x, size_t stride) {
+    uint64_t total = 0, before = 0;
+    for (const Part& p : parts) total += p.m->bytes();
+    const uint64_t low = total * lane / lanes, high = total * (lane + 1) / lanes;
+    for (const Part& p : parts) {
+      const auto group_at = [&](uint64_t byte) {
+        if (byte <= before) return 0u;
+        return (uint32_t)std::min<uint64_t>(p.m->groups, (byte - before + p.m->group_bytes - 1) / p.m->group_bytes);
+      };
+      multiply(*p.m, {group_at(low), group_at(high)}, x, tokens, p.out, stride, false);
+      before += p.m->bytes();
+    }
+  }
+
+  void embed(std::span<const int32_t> ids) {
+    const Range mine = share_of(tokens);
+    for (uint32_t t = mine.begin; t < mine.end; t++) unpack_row(model.embedding, (uint32_t)ids[t], s.x.data() + (size_t)t * model.spec.width);
+  }
+
+  // Rotates queries and keys, scales the queries, and appends keys and values to the cache.
+  void rotate_and_store(uint32_t layer) {
+    const ModelSpec& m = model.spec;
+    const uint32_t hw = m.head_width, per_token = m.heads + m.kv_heads;
+    const float query_scale = 1.0f / std::sqrt((float)hw);
+    const Range mine = share_of(tokens * per_token);
+    for (uint32_t i = mine.begin; i < mine.end; i++) {
+      const uint32_t t = i / per_token, head = i % per_token, p = position + t;
+      float* row = s.qkv.data() + (size_t)t * (m.heads + 2 * m.kv_heads) * hw;
+      float* x = row + (size_t)head * hw;
+      const size_t at = (size_t)p * (m.rope_width / 2);
+      k.rope_interleaved(x, m.rope_width, s.cosine.data() + at, s.sine.data() + at);
+      if (head < m.heads) k.scale(x, hw, query_scale);
+      else kv.write(k, layer, head - m.heads, p, x, row + (size_t)(head + m.kv_heads) * hw);
+    }
+  }
+
+  // Queries [first, first + n) of a KV head's tokens x group list against positions [begin, end).
+  void attend(uint32_t layer, uint32_t kv_head, uint32_t first, uint32_t n, uint32_t begin, uint32_t end, AttendArgs& a) {
+    const ModelSpec& m = model.spec;
+    const uint32_t group = m.heads / m.kv_heads;
+    a.k = kv.keys(layer, kv_head);
+    a.v = kv.values(layer, kv_head);
+    a.head_width = m.head_width;
+    a.v_stride = kv.value_stride();
+    a.begin = begin;
+    a.end = end;
+    a.queries = n;
+    for (uint32_t j = 0; j < n; j++) {
+      const uint32_t t = (first + j) / group, head = kv_head * group + (first + j) % group;
+      a.q[j] = s.qkv.data() + ((size_t)t * (m.heads + 2 * m.kv_heads) + head) * m.head_width;
+      a.limit[j] = std::min(position + t + 1, end);
+    }
+  }
+
+  // Writes s.attention [tokens][heads * head_width].
+  void attention_prefill(uint32_t layer) {
+    const ModelSpec& m = model.spec;
+    const uint32_t group = m.heads / m.kv_heads, stride = kv.value_stride();
+    const uint32_t pieces = (tokens * group + kMaxQueries - 1) / kMaxQueries;
+    float acc[kMaxQueries * 1024], running[kMaxQueries * 1024];
+    for (uint32_t u = lane; u < m.kv_heads * pieces; u += lanes) {
+      const uint32_t kv_head = u / pieces, first = u % pieces * kMaxQueries, n = std::min(kMaxQueries, tokens * group - first);
+      float max[kMaxQueries], sum[kMaxQueries];
+      const uint32_t seen = position + (first + n - 1) / group + 1;  // by the last query
+      for (uint32_t begin = 0; begin < seen; begin += kAttentionChunk) {
+        // Queries that see nothing of this chunk come first in the list: their tokens are earlier.
+        uint32_t skip = 0;
+        while (position + (first + skip) / group + 1 <= begin) skip++;
+        AttendArgs a;
+        attend(layer, kv_head, first + skip, n - skip, begin, std::min(begin + kAttentionChunk, seen), a);
+        a.acc = begin == 0 ? running : acc;
+        k.attend(a);
+        for (uint32_t j = skip; j < n; j++) {
+          if (begin == 0) max[j] = a.max[j], sum[j] = a.sum[j];
+          else k.attend_fold(&max[j], &sum[j], running + (size_t)j * stride, a.max[j - skip], a.sum[j - skip], acc + (size_t)(j - skip) * stride, stride);
+        }
+      }
+      for (uint32_t j = 0; j < n; j++) {
+        const uint32_t t = (first + j) / group, head = kv_head * group + (first + j) % group;
+        finish(t, head, running + (size_t)j * stride, sum[j]);
+      }
+    }
+  }
+
+  // One token: the lanes divide KV heads x chunks and leave partials, which `fold_partials` joins.
+  void attention_decode(uint32_t layer) {
+    const ModelSpec& m = model.spec;
+    const uint32_t group = m.heads / m.kv_heads, seen = position + 1, stride = kv.value_stride();
+    const uint32_t chunks = (seen + kAttentionChunk - 1) / kAttentionChunk, pieces = (group + kMaxQueries - 1) / kMaxQueries;
+    const Range mine = share_of(m.kv_heads * pieces * chunks);
+    float acc[kMaxQueries * 1024];
+    for (uint32_t u = mine.begin; u < mine.end; u++) {
+      const uint32_t chunk = u % chunks, kv_head = u / chunks / pieces, first = u / chunks % pieces * kMaxQueries;
+      const uint32_t n = std::min(kMaxQueries, group - first), begin = chunk * kAttentionChunk;
+      AttendArgs a;
+      attend(layer, kv_head, first, n, begin, std::min(begin + kAttentionChunk, seen), a);
+      a.acc = acc;
+      k.attend(a);
+      for (uint32_t j = 0; j < n; j++) {
+        const size_t at = (size_t)(kv_head * group + first + j) * chunks + chunk;
+        s.partial_max[at] = a.max[j];
+        s.partial_sum[at] = a.sum[j];
+        std::copy_n(acc + (size_t)j * stride, stride, s.partial_acc.data() + at * stride);
+      }
+    }
+  }
+
+  // Every lane folds all heads into its own buffer: again cheaper than dividing the work and waiting.
+  Activations fold_partials() {
+    const ModelSpec& m = model.spec;
+    const uint32_t stride = kv.value_stride(), chunks = (position + kAttentionChunk) / kAttentionChunk;
+    ActivationBuffer& to = s.lane[lane];
+    for (uint32_t head = 0; head < m.heads; head++) {
+      float running[1024];
+      size_t at = (size_t)head * chunks;
+      float max = s.partial_max[at], sum = s.partial_sum[at];
+      std::copy_n(s.partial_acc.data() + at * stride, stride, running);
+      for (uint32_t c = 1; c < chunks; c++) {
+        at++;
+        k.attend_fold(&max, &sum, running, s.partial_max[at], s.partial_sum[at], s.partial_acc.data() + at * stride, stride);
+      }
+      k.scale(running, m.head_width, 1.0f / sum);
+      std::copy_n(running, m.head_width, to.f.data() + (size_t)head * m.head_width);
+    }
+    quantize(to, 0, m.heads * m.head_width);
+    return to.view();
+  }
+
+  void finish(uint32_t t, uint32_t head, float* running, float sum) {
+    const uint32_t hw = model.spec.head_width;
+    k.scale(running, hw, 1.0f / sum);
+    std::copy_n(running, hw, s.attention.data() + ((size_t)t * model.spec.heads + head) * hw);
+  }
+
+  Activations attention(uint32_t layer) {
+    if (tokens == 1) {
+      attention_decode(layer);
+      pool.barrier();
+      return fold_partials();
+    }
+    attention_prefill(layer);
+    pool.barrier();
+    return prepare(s.attention.data(), model.spec.heads * model.spec.head_width, nullptr);
+  }
+
+  // gate = act(gate) * up on this lane's neurons, which no other lane touches before the next barrier.
+  void gate_and_up(const Layer& l, const Activations& x) {
+    const uint32_t ff = model.spec.ffn_width;
+    const Range mine = share_of(l.gate.groups);
+    if (tokens == 1) {  // group by group: two streams, one pass
+      for (uint32_t g = mine.begin; g < mine.end; g++) {
+        multiply(l.gate, {g, g + 1}, x, 1, s.gate.data(), ff, false);
+        multiply(l.up, {g, g + 1}, x, 1, s.up.data(), ff, false);
+      }
+    } else {
+      multiply(l.gate, mine, x, tokens, s.gate.data(), ff, false);
+      multiply(l.up, mine, x, tokens, s.up.data(), ff, false);
+    }
+    const uint32_t begin = mine.begin * kLanes, end = std::min(mine.end * kLanes, ff);
+    if (begin < end)
+      for (uint32_t t = 0; t < tokens; t++)
+        k.gate[(int)model.spec.activation](s.gate.data() + (size_t)t * ff + begin, s.up.data() + (size_t)t * ff + begin, end - begin);
+  }
+};
+
+}  // namespace
+
+bool forward(const Model& model, Pool& pool, KvCache& kv, Scratch& s, std::span<const int32_t> ids, uint32_t position, Logits logits,
+             const std::atomic<bool>& cancel) {
+  const ModelSpec& m = model.spec;
+  const uint32_t qkv_width = (m.heads + 2 * m.kv_heads) * m.head_width;
+  s.abandoned = false;
+
+  pool.run([&](unsigned lane) {
+    Lane w{model, *model.kernels, pool, kv, s, (uint32_t)ids.size(), position, lane, pool.size()};
+    w.embed(ids);  // x [tokens][width]
+    pool.barrier();
+
+    for (uint32_t i = 0; i < m.layers; i++) {
+      const Layer& l = model.layers[i];
+      if (lane == 0 && cancel.load(std::memory_order_relaxed)) s.abandoned = true;
+
+      // qkv [tokens][(heads + 2 kv_heads) head_width]
+      Activations a = w.prepare(s.x.data(), m.width, l.attention_norm.data());
+      float* qkv = s.qkv.data();
+      w.multiply_all({{&l.q, qkv}, {&l.k, qkv + m.heads * m.head_width}, {&l.v, qkv + (m.heads + m.kv_heads) * m.head_width}}, a, qkv_width);
+      pool.barrier();
+      if (s.abandoned) return;
+
+      w.rotate_and_store(i);
+      pool.barrier();
+
+      a = w.attention(i);  // [tokens][heads * head_width]
+      w.multiply(l.o, w.share_of(l.o.groups), a, w.tokens, s.x.data(), m.width, true);
+      pool.barrier();
+
+      // gate [tokens][ffn_width] = act(W_gate x) * (W_up x)
+      a = w.prepare(s.x.data(), m.width, l.ffn_norm.data());
+      w.gate_and_up(l, a);
+      pool.barrier();
+
+      a = w.prepare(s.gate.data(), m.ffn_width, nullptr);
+      w.multiply(l.down, w.share_of(l.down.groups), a, w.tokens, s.x.data(), m.width, true);
+      pool.barrier();
+    }
+
+    if (logits == Logits::last) {
+      Lane last{model, *model.kernels, pool, kv, s, 1, position, lane, pool.size()};
+      const Activations a = last.prepare(s.x.data() + (ids.size() - 1) * m.width, m.width, model.output_norm.data());
+      last.multiply(model.output, last.share_of(model.output.groups), a, 1, s.logits.data(), m.vocabulary, false);
+    }
+  });
+  return !s.abandoned;
+}
+
+void score_batch(const Model& model, Pool& pool, Scratch& s, uint32_t first, std::span<const int32_t> targets, float* nll) {
+  const ModelSpec& m = model.spec;
+  const Kernels& k = *model.kernels;
+  pool.run([&](unsigned lane) {
+    for (uint32_t begin = 0; begin < targets.size(); begin += kLogitTile) {
+      const uint32_t n = std::min<uint32_t>(kLogitTile, (uint32_t)targets.size() - begin);
+      for (uint32_t i = share(n, lane, pool.size()).begin; i < share(n, lane, pool.size()).end; i++) {
+        float* f = s.batch.f.data() + (size_t)i * m.width;
+        k.rms_norm(s.x.data() + (size_t)(first + begin + i) * m.width, model.output_norm.data(), m.width, m.norm_epsilon, f);
+        if (m.width % kQuantBlock == 0) {
+          const size_t at = (size_t)i * m.width;
+          k.quantize(f, m.width, s.batch.q.data() + at, s.batch.d.data() + at / kQuantBlock, s.batch.sum.data() + at / kQuantBlock);
+        }
+      }
+      pool.barrier();
+      const Range g = share(model.output.groups, lane, pool.size());
+      if (g.begin < g.end)
+        k.matmul[(int)model.output.type]({model.output.data + (size_t)g.begin * model.output.group_bytes, model.output.group_bytes, g.end - g.begin,
+                                          m.vocabulary - g.begin * kLanes, m.width, s.batch.view(), n, s.logits.data() + (size_t)g.begin * kLanes,
+                                          m.vocabulary, false});
+      pool.barrier();
+      const Range mine = share(n, lane, pool.size());
+      for (uint32_t i = mine.begin; i < mine.end; i++) {
+        const float* row = s.logits.data() + (size_t)i * m.vocabulary;
+        const float max = k.max_of(row, m.vocabulary);
+        nll[begin + i] = (float)(std::log(k.sum_exp(row, m.vocabulary, max)) + max - row[targets[begin + i]]);
+      }
+      pool.barrier();
+    }
+  });
+}
+
+}  // namespace hunch

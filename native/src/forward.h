@@ -1,0 +1,52 @@
+// The forward pass and the memory it works in.
+#pragma once
+
+#include <atomic>
+#include <span>
+
+#include "kv_cache.h"
+#include "model.h"
+
+namespace hunch {
+
+constexpr uint32_t kBatch = 256;     // tokens per prefill pass: enough to hide the weight reads, few enough for L2
+constexpr uint32_t kLogitTile = 16;  // positions whose logits are held at once when scoring
+
+// Quantised and float form of one activation matrix.
+struct ActivationBuffer {
+  std::vector<float> f;
+  std::vector<int8_t> q;
+  std::vector<float> d;
+  std::vector<int32_t> sum;
+  void resize(uint32_t tokens, uint32_t cols);
+  Activations view() const { return {f.data(), q.data(), d.data(), sum.data()}; }
+};
+
+// Buffers of one session, sized once: forward() allocates nothing.
+struct Scratch {
+  std::vector<float> x;                // [kBatch][width] the residual stream
+  std::vector<float> qkv;              // [kBatch][(heads + 2 kv_heads) head_width]
+  std::vector<float> attention;        // [kBatch][heads * value_stride]
+  std::vector<float> gate, up;         // [kBatch][ffn_width]
+  std::vector<float> cosine, sine;     // [context][rope_width / 2]
+  std::vector<float> partial_max, partial_sum, partial_acc;  // decode: [heads][chunks], [heads][chunks][value_stride]
+  ActivationBuffer batch;              // shared by all lanes (prefill)
+  std::vector<ActivationBuffer> lane;  // one per lane (decode)
+  std::vector<float> logits;           // [kLogitTile][vocabulary]
+  std::atomic<bool> abandoned{false};
+
+  void allocate(const Model& model, uint32_t context, unsigned lanes);
+};
+
+enum class Logits { none, last };
+
+// Runs tokens at positions [position, position + tokens.size()) and leaves the residual stream in scratch.x and, if asked, the last token's
+// logits in scratch.logits[0 … vocabulary). tokens.size() is 1 … kBatch and the positions lie within the cache.
+// Returns false when `cancel` was seen; the positions are then not in the cache.
+bool forward(const Model& model, Pool& pool, KvCache& kv, Scratch& scratch, std::span<const int32_t> tokens, uint32_t position,
+             Logits logits, const std::atomic<bool>& cancel);
+
+// nll[i] = -ln softmax(logits of scratch.x[first + i])[targets[i]], after a forward() of the same batch.
+void score_batch(const Model& model, Pool& pool, Scratch& scratch, uint32_t first, std::span<const int32_t> targets, float* nll);
+
+}  // namespace hunch

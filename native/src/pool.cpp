@@ -1,0 +1,73 @@
+#include "pool.h"
+
+#if defined(__x86_64__) || defined(_M_X64)
+#include <immintrin.h>
+#endif
+
+namespace hunch {
+
+static inline void relax() {
+#if defined(__x86_64__) || defined(_M_X64)
+  _mm_pause();
+#elif defined(__aarch64__)
+  asm volatile("yield");
+#endif
+}
+
+// A stage ends within microseconds of its neighbour's; past that, another process has our core and deserves it.
+constexpr int kSpins = 2000;
+// Between two tokens the caller samples for some 10 µs: workers stay awake a little longer than that before sleeping.
+constexpr int kIdleSpins = 4000, kIdleYields = 200;
+
+Pool::Pool(unsigned threads) : size_(threads ? threads : 1) {
+  for (unsigned lane = 1; lane < size_; lane++) threads_.emplace_back([this, lane] { work(lane); });
+}
+
+Pool::~Pool() {
+  stopping_ = true;
+  round_.fetch_add(1, std::memory_order_release);
+  round_.notify_all();
+  for (auto& t : threads_) t.join();
+}
+
+void Pool::barrier() {
+  if (size_ == 1) return;
+  const uint32_t phase = phase_.load(std::memory_order_relaxed);
+  if (arrived_.fetch_add(1, std::memory_order_acq_rel) + 1 == size_) {
+    arrived_.store(0, std::memory_order_relaxed);
+    phase_.store(phase + 1, std::memory_order_release);
+    return;
+  }
+  for (int spins = 0; phase_.load(std::memory_order_acquire) == phase; spins++) {
+    if (spins < kSpins) relax();
+    else std::this_thread::yield();
+  }
+}
+
+void Pool::start(Body body, void* argument) {
+  body_ = body;
+  argument_ = argument;
+  if (size_ > 1) {
+    round_.fetch_add(1, std::memory_order_release);
+    round_.notify_all();
+  }
+  body(argument, 0);
+  barrier();
+}
+
+void Pool::work(unsigned lane) {
+  uint32_t seen = 0;
+  for (;;) {
+    for (int spins = 0; round_.load(std::memory_order_acquire) == seen; spins++) {
+      if (spins < kIdleSpins) relax();
+      else if (spins < kIdleSpins + kIdleYields) std::this_thread::yield();
+      else round_.wait(seen, std::memory_order_acquire);
+    }
+    seen++;
+    if (stopping_) return;
+    body_(argument_, lane);
+    barrier();
+  }
+}
+
+}  // namespace hunch

@@ -1,0 +1,142 @@
+#include <algorithm>
+#include <chrono>
+
+#include "engine_impl.h"
+#include "sampler.h"
+
+namespace hunch {
+
+using Clock = std::chrono::steady_clock;
+static double ms_since(Clock::time_point begin) { return std::chrono::duration<double, std::milli>(Clock::now() - begin).count(); }
+static const std::atomic<bool> never{false};
+
+Session::Session(std::unique_ptr<Impl> impl) : impl_(std::move(impl)) {}
+Session::~Session() = default;
+
+Status Session::Impl::check(std::span<const int32_t> tokens) const {
+  const uint32_t vocabulary = engine.model.spec.vocabulary;
+  if (tokens.empty()) return Status::error("bad-request", "There is nothing to run: the prompt has no tokens.");
+  for (int32_t id : tokens)
+    if (id < 0 || (uint32_t)id >= vocabulary)
+      return Status::error("bad-request", "Token " + std::to_string(id) + " is not in the model's vocabulary of " + std::to_string(vocabulary) + ".");
+  if (tokens.size() > kv.context())
+    return Status::error("context-overflow", "The prompt has " + std::to_string(tokens.size()) + " tokens; the context holds " +
+                                                 std::to_string(kv.context()) + ". Shorten it, start a new chat or raise the context length.");
+  return Status::fine();
+}
+
+bool Session::Impl::extend(std::span<const int32_t> tokens, Logits logits, const std::atomic<bool>& cancel,
+                           const std::function<void(uint32_t)>& progress) {
+  for (uint32_t done = 0; done < tokens.size();) {
+    const auto batch = tokens.subspan(done, std::min<size_t>(kBatch, tokens.size() - done));
+    const bool last = done + batch.size() == tokens.size();
+    {
+      std::lock_guard turn(engine.turn);
+      if (!forward(engine.model, engine.pool, kv, scratch, batch, (uint32_t)history.size(), last ? logits : Logits::none, cancel)) return false;
+    }
+    history.insert(history.end(), batch.begin(), batch.end());
+    done += (uint32_t)batch.size();
+    if (progress) progress(done);
+  }
+  return true;
+}
+
+Status Session::generate(std::span<const int32_t> prompt, const GenerateOptions& o, const GenerateEvents& events,
+                         const std::atomic<bool>& cancel, GenerateResult& result) {
+  Impl& s = *impl_;
+  if (Status status = s.check(prompt); !status.ok()) return status;
+  const auto begin = Clock::now();
+
+  // At least the prompt's last token runs: its logits are what we sample from.
+  const auto common = std::mismatch(prompt.begin(), prompt.end() - 1, s.history.begin(), s.history.end()).first - prompt.begin();
+  s.history.resize((size_t)common);
+  result = {};
+  result.prompt_tokens = (uint32_t)prompt.size();
+  result.cached_tokens = (uint32_t)common;
+  const uint32_t to_run = (uint32_t)(prompt.size() - common);
+  const auto progress = [&](uint32_t done) {
+    if (events.prefill) events.prefill(done, to_run);
+  };
+  if (!s.extend(prompt.subspan((size_t)common), Logits::last, cancel, progress)) {
+    result.reason = StopReason::cancelled;
+    result.prefill_ms = ms_since(begin);
+    return Status::fine();
+  }
+  result.prefill_ms = ms_since(begin);
+
+  const auto decoding = Clock::now();
+  Sampler sampler(o, *s.engine.model.kernels);
+  const std::span<float> logits(s.scratch.logits.data(), s.engine.model.spec.vocabulary);
+  result.reason = StopReason::max_tokens;
+  while (result.generated_tokens < o.max_tokens) {
+    if (cancel) {
+      result.reason = StopReason::cancelled;
+      break;
+    }
+    const int32_t id = sampler.draw(logits, s.history);
+    if (id < 0) return Status::error("model-invalid", "The model's output is not a number. The file is probably damaged: download it again.");
+    if (std::find(o.stop_tokens.begin(), o.stop_tokens.end(), id) != o.stop_tokens.end()) {
+      result.reason = StopReason::stop_token;
+      break;
+    }
+    result.generated_tokens++;
+    if (events.token) events.token(id);
+    if (result.generated_tokens == o.max_tokens) break;
+    if (s.history.size() == s.kv.context()) {
+      result.reason = StopReason::context_full;
+      break;
+    }
+    if (!s.extend(std::span(&id, 1), Logits::last, cancel)) {
+      result.reason = StopReason::cancelled;
+      break;
+    }
+  }
+  result.decode_ms = ms_since(decoding);
+  return Status::fine();
+}
+
+Status Session::score(std::span<const int32_t> tokens, uint32_t from, std::vector<float>& nll) {
+  Impl& s = *impl_;
+  if (Status status = s.check(tokens); !status.ok()) return status;
+  if ((size_t)from + 1 >= tokens.size()) return Status::error("bad-request", "There is nothing to score: `from` lies at or past the last token but one.");
+  nll.assign(tokens.size() - 1 - from, 0);
+  s.history.clear();
+  for (uint32_t at = 0; at + 1 < tokens.size();) {
+    const auto batch = tokens.subspan(at, std::min<size_t>(kBatch, tokens.size() - 1 - at));
+    std::lock_guard turn(s.engine.turn);
+    forward(s.engine.model, s.engine.pool, s.kv, s.scratch, batch, at, Logits::none, never);
+    const uint32_t first = std::max(at, from), end = at + (uint32_t)batch.size();
+    if (first < end)
+      score_batch(s.engine.model, s.engine.pool, s.scratch, first - at, tokens.subspan(first + 1, end - first), nll.data() + (first - from));
+    at = end;
+  }
+  return Status::fine();
+}
+
+Status Session::logits(std::span<const int32_t> tokens, std::vector<float>& out) {
+  Impl& s = *impl_;
+  if (Status status = s.check(tokens); !status.ok()) return status;
+  s.history.clear();
+  s.extend(tokens, Logits::last, never);
+  out.assign(s.scratch.logits.begin(), s.scratch.logits.begin() + s.engine.model.spec.vocabulary);
+  return Status::fine();
+}
+
+Status Session::bench(uint32_t prompt_tokens, uint32_t decode_tokens, double& prefill_ms, double& decode_ms) {
+  Impl& s = *impl_;
+  const uint32_t n = prompt_tokens + decode_tokens;
+  if (n == 0 || n > s.kv.context())
+    return Status::error("bad-request", "A benchmark of " + std::to_string(n) + " tokens does not fit the context of " + std::to_string(s.kv.context()) + ".");
+  std::vector<int32_t> ids(n);
+  for (uint32_t i = 0; i < n; i++) ids[i] = (int32_t)((uint64_t)(i + 1) * 7919 % s.engine.model.spec.vocabulary);
+  s.history.clear();
+  auto begin = Clock::now();
+  s.extend(std::span(ids).first(prompt_tokens), Logits::last, never);
+  prefill_ms = ms_since(begin);
+  begin = Clock::now();
+  for (uint32_t i = prompt_tokens; i < n; i++) s.extend(std::span(&ids[i], 1), Logits::last, never);
+  decode_ms = ms_since(begin);
+  return Status::fine();
+}
+
+}  // namespace hunch
