@@ -2,8 +2,9 @@ import { existsSync, mkdirSync, renameSync, statSync } from 'node:fs';
 import { dirname } from 'node:path';
 import { DatabaseSync, type DatabaseSyncInstance } from '@photostructure/sqlite';
 import { HunchError, type ErrorBody } from '../contract/errors';
-import { isDamaged, storageError } from './databaseErrors';
+import { isDamaged, sqliteCorrupt, storageError } from './databaseErrors';
 import { migrate, schemaVersion, userVersion } from './migrations';
+import { scalar } from './scalar';
 
 export interface OpenedDatabase {
   db: DatabaseSyncInstance;
@@ -42,7 +43,8 @@ function openChecked(path: string): DatabaseSyncInstance {
     db.exec('PRAGMA journal_mode = WAL; PRAGMA synchronous = FULL; PRAGMA foreign_keys = ON;');
     migrate(db);
     // Touches both tables: damage there is better met now than in the middle of a reply.
-    db.prepare('SELECT (SELECT max(seq) FROM chats), (SELECT max(seq) FROM messages)').get();
+    scalar(db, 'max(seq)', 'FROM chats');
+    scalar(db, 'max(seq)', 'FROM messages');
     return db;
   } catch (error) {
     db.close();
@@ -66,8 +68,8 @@ function refuseNewer(path: string): void {
 }
 
 function checkIntegrity(db: DatabaseSyncInstance): void {
-  const row = db.prepare('PRAGMA quick_check(1)').get() as { quick_check: string };
-  if (row.quick_check !== 'ok') throw Object.assign(new Error(row.quick_check), { errcode: 11 });
+  const verdict = scalar(db, 'quick_check', 'FROM pragma_quick_check LIMIT 1');
+  if (verdict !== 'ok') throw Object.assign(new Error(String(verdict)), { errcode: sqliteCorrupt });
 }
 
 /** Renames the database with its side files; they belong together if someone tries to rescue it. */
@@ -93,4 +95,13 @@ function describeOpenError(error: unknown, path: string): unknown {
     `The chat database ${path} cannot be opened (${why}). Check that the folder exists and that you may write to it.`,
     { cause: error },
   );
+}
+
+/** Closes so that nothing is left in the write-ahead log: that is how the next start knows a clean exit. */
+export function closeDatabase(db: DatabaseSyncInstance): void {
+  try {
+    db.exec('PRAGMA wal_checkpoint(TRUNCATE)');
+  } finally {
+    db.close();
+  }
 }

@@ -2,7 +2,7 @@ import { HunchError } from '../contract/errors';
 
 const sqliteFull = 13;
 const sqliteIoError = 10;
-const sqliteCorrupt = 11;
+export const sqliteCorrupt = 11;
 const sqliteNotADatabase = 26;
 
 /** SQLite's primary result code; undefined for other errors. */

@@ -27,8 +27,7 @@ export function exportFileName(title: string, format: 'markdown' | 'json'): stri
   const name = title
     .replace(/[\u0000-\u001f<>:"/\\|?*]/g, ' ')
     .replace(/\s+/g, ' ')
-    .trim()
-    .replace(/^\.+|[. ]+$/g, '')
+    .replace(/^[. ]+|[. ]+$/g, '')
     .slice(0, 80);
   return `${name || 'chat'}.${format === 'markdown' ? 'md' : 'json'}`;
 }

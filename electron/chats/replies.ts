@@ -52,7 +52,10 @@ export class Replies {
     this.refuseBusy(chatId);
     const parent = parentId === null ? null : this.messageOf(chatId, parentId);
     if (parent && parent.role !== 'assistant') {
-      throw new HunchError('bad-request', 'A message can only follow a reply. Open the chat again and send it once more.');
+      throw new HunchError(
+        'bad-request',
+        'A message can only follow a reply. Open the chat again and send it once more.',
+      );
     }
     const user = { id: messageId, parentId, role: 'user', text, status: 'complete', provenance: null } as const;
     const title = parent === null && chat.title === untitled ? titleFrom(text) : undefined;
@@ -112,7 +115,10 @@ export class Replies {
   /** The same `reply.start` again (its answer got lost): answers what the first one did. */
   private repeat(chat: Chat, user: Message, text: string): ReplyStarted {
     if (user.chatId !== chat.id || user.role !== 'user' || user.text !== text) {
-      throw new HunchError('bad-request', 'This message was already saved with other content. Send it again as a new one.');
+      throw new HunchError(
+        'bad-request',
+        'This message was already saved with other content. Send it again as a new one.',
+      );
     }
     const replies = this.options.store.allMessages(chat.id).filter((message) => message.parentId === user.id);
     const reply = replies[replies.length - 1];
@@ -201,7 +207,10 @@ export class Replies {
   private refuseBusy(chatId: string): void {
     for (const { live } of this.running.values()) {
       if (live.chatId === chatId && !live.ended) {
-        throw new HunchError('busy', 'A reply is still being written in this chat. Stop it first, or wait for its end.');
+        throw new HunchError(
+          'busy',
+          'A reply is still being written in this chat. Stop it first, or wait for its end.',
+        );
       }
     }
   }
@@ -209,7 +218,8 @@ export class Replies {
 
 const notSaved: ErrorBody = {
   code: 'disk-full',
-  message: 'The reply is complete but could not be saved yet. Free some disk space; Hunch keeps trying while it is open.',
+  message:
+    'The reply is complete but could not be saved yet. Free some disk space; Hunch keeps trying while it is open.',
 };
 
 function endOf(stats: ReplyStats | null, earlier: ReplyStats | null): MessageChange {

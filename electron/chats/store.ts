@@ -1,7 +1,8 @@
 import { randomUUID } from 'node:crypto';
-import type { DatabaseSyncInstance } from '@photostructure/sqlite';
+import type { DatabaseSyncInstance, StatementSyncInstance } from '@photostructure/sqlite';
 import type { Chat, ChatSummary, ChatWithMessages, Message, Sampling } from '../contract/entities';
 import { HunchError } from '../contract/errors';
+import { closeDatabase } from './database';
 import { storageError } from './databaseErrors';
 import { chatFromRow, messageFromRow, summaryFromRow, type ChatRow, type MessageRow } from './rows';
 import { searchChats } from './search';
@@ -21,6 +22,8 @@ export type ChatChange = Partial<Pick<Chat, 'title' | 'systemPrompt' | 'sampling
  * Errors: not-found, disk-full, database-corrupt.
  */
 export class ChatStore {
+  private readonly statements = new Map<string, StatementSyncInstance>();
+
   constructor(
     private readonly db: DatabaseSyncInstance,
     private readonly path: string,
@@ -30,8 +33,8 @@ export class ChatStore {
   /** What a start does once: removed chats go for good, replies cut off by a crash are marked. */
   settle(): void {
     this.write(() => {
-      this.db.prepare('DELETE FROM chats WHERE removed_at IS NOT NULL').run();
-      this.db.prepare(`UPDATE messages SET status = 'interrupted' WHERE status = 'streaming'`).run();
+      this.prepare('DELETE FROM chats WHERE removed_at IS NOT NULL').run();
+      this.prepare(`UPDATE messages SET status = 'interrupted' WHERE status = 'streaming'`).run();
     });
   }
 
@@ -39,9 +42,9 @@ export class ChatStore {
   list(): ChatSummary[] {
     return this.read(() =>
       (
-        this.db
-          .prepare('SELECT * FROM chats WHERE removed_at IS NULL ORDER BY updated_at DESC, seq DESC')
-          .all() as ChatRow[]
+        this.prepare(
+          'SELECT * FROM chats WHERE removed_at IS NULL ORDER BY updated_at DESC, seq DESC',
+        ).all() as ChatRow[]
       ).map(summaryFromRow),
     );
   }
@@ -54,11 +57,9 @@ export class ChatStore {
     const id = randomUUID();
     const at = this.now();
     this.write(() =>
-      this.db
-        .prepare(
-          'INSERT INTO chats (id, title, created_at, updated_at, system_prompt, sampling) VALUES (?, ?, ?, ?, ?, ?)',
-        )
-        .run(id, untitled, at, at, defaults.systemPrompt, JSON.stringify(defaults.sampling)),
+      this.prepare(
+        'INSERT INTO chats (id, title, created_at, updated_at, system_prompt, sampling) VALUES (?, ?, ?, ?, ?, ?)',
+      ).run(id, untitled, at, at, defaults.systemPrompt, JSON.stringify(defaults.sampling)),
     );
     return this.chat(id);
   }
@@ -80,7 +81,7 @@ export class ChatStore {
   allMessages(chatId: string): Message[] {
     return this.read(() => {
       this.chatRow(chatId);
-      const rows = this.db.prepare('SELECT * FROM messages WHERE chat_id = ? ORDER BY seq').all(chatId) as MessageRow[];
+      const rows = this.prepare('SELECT * FROM messages WHERE chat_id = ? ORDER BY seq').all(chatId) as MessageRow[];
       const siblings = siblingsOf(rows);
       return rows.map((row) => messageFromRow(row, siblings(row)));
     });
@@ -91,7 +92,7 @@ export class ChatStore {
     return this.read(() => {
       const nodes = this.nodes(chatId);
       const siblings = siblingsOf(nodes);
-      const select = this.db.prepare('SELECT * FROM messages WHERE id = ?');
+      const select = this.prepare('SELECT * FROM messages WHERE id = ?');
       return branchTo(nodes, leafId).map((id) => {
         const row = select.get(id) as MessageRow;
         return messageFromRow(row, siblings(row));
@@ -101,7 +102,7 @@ export class ChatStore {
 
   message(messageId: string): Message | null {
     return this.read(() => {
-      const row = this.db.prepare('SELECT * FROM messages WHERE id = ?').get(messageId) as MessageRow | undefined;
+      const row = this.prepare('SELECT * FROM messages WHERE id = ?').get(messageId) as MessageRow | undefined;
       return row ? messageFromRow(row, siblingsOf(this.nodes(row.chat_id))(row)) : null;
     });
   }
@@ -114,13 +115,13 @@ export class ChatStore {
   remove(chatId: string): void {
     this.write(() => {
       this.chatRow(chatId);
-      this.db.prepare('UPDATE chats SET removed_at = ? WHERE id = ?').run(this.now(), chatId);
+      this.prepare('UPDATE chats SET removed_at = ? WHERE id = ?').run(this.now(), chatId);
     });
   }
 
   restore(chatId: string): Chat {
     this.write(() => {
-      const { changes } = this.db.prepare('UPDATE chats SET removed_at = NULL WHERE id = ?').run(chatId);
+      const { changes } = this.prepare('UPDATE chats SET removed_at = NULL WHERE id = ?').run(chatId);
       if (Number(changes) === 0) throw chatNotFound();
     });
     return this.chat(chatId);
@@ -139,7 +140,7 @@ export class ChatStore {
   /** Adds messages below one another's `parentId`, shows the branch that ends in the last, and moves the chat to the top. */
   append(chatId: string, messages: NewMessage[], title?: string): Message[] {
     this.write(() => {
-      const insert = this.db.prepare(
+      const insert = this.prepare(
         `INSERT INTO messages (id, chat_id, parent_id, role, text, status, created_at, provenance)
          VALUES (?, ?, ?, ?, ?, ?, ?, ?)`,
       );
@@ -169,7 +170,8 @@ export class ChatStore {
   }
 
   close(): void {
-    this.db.close();
+    this.statements.clear();
+    closeDatabase(this.db);
   }
 
   private changeChat(chatId: string, change: ChatChange): void {
@@ -184,7 +186,7 @@ export class ChatStore {
   }
 
   private touch(chatId: string): void {
-    this.db.prepare('UPDATE chats SET updated_at = ? WHERE id = ?').run(this.now(), chatId);
+    this.prepare('UPDATE chats SET updated_at = ? WHERE id = ?').run(this.now(), chatId);
   }
 
   /** Column names come from this file only. Returns the number of rows changed. */
@@ -193,20 +195,30 @@ export class ChatStore {
     if (names.length === 0) return 1;
     const assignments = names.map((name) => `${name} = ?`).join(', ');
     return Number(
-      this.db.prepare(`UPDATE ${table} SET ${assignments} WHERE id = ?`).run(...Object.values(columns), id).changes,
+      this.prepare(`UPDATE ${table} SET ${assignments} WHERE id = ?`).run(...Object.values(columns), id).changes,
     );
   }
 
   private chatRow(chatId: string): ChatRow {
-    const row = this.db.prepare('SELECT * FROM chats WHERE id = ? AND removed_at IS NULL').get(chatId);
+    const row = this.prepare('SELECT * FROM chats WHERE id = ? AND removed_at IS NULL').get(chatId);
     if (row === undefined) throw chatNotFound();
     return row as ChatRow;
   }
 
   private nodes(chatId: string): Node[] {
-    return this.db
-      .prepare('SELECT id, parent_id, role FROM messages WHERE chat_id = ? ORDER BY seq')
-      .all(chatId) as Node[];
+    return this.prepare('SELECT id, parent_id, role FROM messages WHERE chat_id = ? ORDER BY seq').all(
+      chatId,
+    ) as Node[];
+  }
+
+  /** Kept: a statement is freed only by garbage collection, so making one per call would pile them up. */
+  private prepare(sql: string): StatementSyncInstance {
+    let statement = this.statements.get(sql);
+    if (!statement) {
+      statement = this.db.prepare(sql);
+      this.statements.set(sql, statement);
+    }
+    return statement;
   }
 
   private read<T>(work: () => T): T {

@@ -1,4 +1,5 @@
 import type { DatabaseSyncInstance } from '@photostructure/sqlite';
+import { scalar } from '../scalar';
 import { transaction } from '../transaction';
 import { chatsMigration } from './0001-chats';
 import { searchMigration } from './0002-search';
@@ -16,7 +17,7 @@ export const migrations: readonly Migration[] = [chatsMigration, searchMigration
 export const schemaVersion = migrations.length;
 
 export function userVersion(db: DatabaseSyncInstance): number {
-  return (db.prepare('PRAGMA user_version').get() as { user_version: number }).user_version;
+  return Number(scalar(db, 'user_version', 'FROM pragma_user_version'));
 }
 
 /** Brings the database up to `target`. Each step and its version number commit together, so a crash between steps is harmless. */
