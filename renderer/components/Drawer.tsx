@@ -1,0 +1,26 @@
+import { Dialog } from 'radix-ui';
+import type { ReactNode } from 'react';
+import css from './Drawer.module.css';
+
+interface DrawerProps {
+  open: boolean;
+  side: 'left' | 'right';
+  title: string;
+  onClose: () => void;
+  children: ReactNode;
+}
+
+/** In a narrow window: the sidebar or the panel over the conversation, with the focus kept inside. */
+export function Drawer({ open, side, title, onClose, children }: DrawerProps) {
+  return (
+    <Dialog.Root open={open} onOpenChange={(next) => !next && onClose()}>
+      <Dialog.Portal>
+        <Dialog.Overlay className={css.overlay} />
+        <Dialog.Content className={css.drawer} data-side={side} aria-describedby={undefined}>
+          <Dialog.Title className="visually-hidden">{title}</Dialog.Title>
+          {children}
+        </Dialog.Content>
+      </Dialog.Portal>
+    </Dialog.Root>
+  );
+}

@@ -1,0 +1,58 @@
+import { Monitor, Moon, Sun } from 'lucide-react';
+import { ToggleGroup } from 'radix-ui';
+import type { Settings } from '../../electron/contract/entities';
+import { useStore } from '../store/store';
+import { CommittedNumber } from './CommittedNumber';
+import css from './SettingsDialog.module.css';
+
+const themes: { id: Settings['theme']; label: string; icon: typeof Sun }[] = [
+  { id: 'system', label: 'System', icon: Monitor },
+  { id: 'light', label: 'Light', icon: Sun },
+  { id: 'dark', label: 'Dark', icon: Moon },
+];
+
+export function GeneralSettings() {
+  const settings = useStore((s) => s.settings);
+  const threads = useStore((s) => s.engine?.threads ?? null);
+  const setSettings = useStore((s) => s.setSettings);
+  if (!settings) return null;
+  return (
+    <div>
+      <div className={css.setting}>
+        <span className={css.label} id="theme-label">
+          Theme
+        </span>
+        <ToggleGroup.Root
+          type="single"
+          className={css.segments}
+          aria-labelledby="theme-label"
+          value={settings.theme}
+          onValueChange={(theme) => theme && void setSettings({ theme: theme as Settings['theme'] })}
+        >
+          {themes.map(({ id, label, icon: Icon }) => (
+            <ToggleGroup.Item key={id} value={id} className={css.segment}>
+              <Icon size={14} aria-hidden />
+              {label}
+            </ToggleGroup.Item>
+          ))}
+        </ToggleGroup.Root>
+      </div>
+      <CommittedNumber
+        label="Threads"
+        hint={`0 uses one per physical core.${threads ? ` Now ${threads}.` : ''}`}
+        value={settings.threads}
+        min={0}
+        max={256}
+        onCommit={(value) => void setSettings({ threads: value })}
+      />
+      <CommittedNumber
+        label="Context length"
+        hint="Tokens of a conversation the model keeps in view. More needs more memory; the model's own limit applies."
+        value={settings.contextLength}
+        min={256}
+        max={131072}
+        onCommit={(value) => void setSettings({ contextLength: value })}
+      />
+    </div>
+  );
+}

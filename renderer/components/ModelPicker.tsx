@@ -1,0 +1,32 @@
+import { ChevronDown } from 'lucide-react';
+import { Popover } from 'radix-ui';
+import { engineSummary } from '../lib/engineSummary';
+import { useStore } from '../store/store';
+import { ModelList } from './ModelList';
+import css from './ModelPicker.module.css';
+
+/** The model in use and what it is doing; opens the list of models. */
+export function ModelPicker() {
+  const open = useStore((s) => s.modelPickerOpen);
+  const setOpen = useStore((s) => s.setModelPickerOpen);
+  const engine = useStore((s) => s.engine);
+  const models = useStore((s) => s.models);
+  const downloads = useStore((s) => s.downloads);
+  const { name, detail, tone } = engineSummary(engine, models, downloads);
+
+  return (
+    <Popover.Root open={open} onOpenChange={setOpen}>
+      <Popover.Trigger className={css.trigger} aria-label={`Model: ${name}, ${detail}`}>
+        <span className={css.dot} data-tone={tone} />
+        <span className={css.name}>{name}</span>
+        {tone !== 'ready' && <span className={css.detail}>{detail}</span>}
+        <ChevronDown size={15} aria-hidden />
+      </Popover.Trigger>
+      <Popover.Portal>
+        <Popover.Content className={css.popover} align="end" sideOffset={6} collisionPadding={10} aria-label="Models">
+          <ModelList onChosen={() => setOpen(false)} />
+        </Popover.Content>
+      </Popover.Portal>
+    </Popover.Root>
+  );
+}

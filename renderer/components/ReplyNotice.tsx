@@ -1,0 +1,41 @@
+import { AlertCircle, CirclePause } from 'lucide-react';
+import type { Message } from '../../electron/contract/entities';
+import { useStore } from '../store/store';
+import controls from './controls.module.css';
+import css from './Reply.module.css';
+
+/** What a person should know about a reply that did not end by itself, with the one step that goes on from there. */
+export function ReplyNotice({ message }: { message: Message }) {
+  const { continueReply, regenerate } = useStore.getState();
+  if (message.status === 'interrupted') {
+    return (
+      <div className={css.notice}>
+        <CirclePause size={17} aria-hidden />
+        <p>{message.error?.message ?? 'This reply was interrupted. Everything up to here is saved.'}</p>
+        <button
+          type="button"
+          className={`${controls.button} ${controls.buttonSmall}`}
+          onClick={() => void continueReply(message.id)}
+        >
+          Continue
+        </button>
+      </div>
+    );
+  }
+  if (message.status === 'failed') {
+    return (
+      <div className={css.notice} data-kind="failed">
+        <AlertCircle size={17} aria-hidden />
+        <p>{message.error?.message ?? 'This reply could not be written.'}</p>
+        <button
+          type="button"
+          className={`${controls.button} ${controls.buttonSmall}`}
+          onClick={() => void regenerate(message.id)}
+        >
+          Try again
+        </button>
+      </div>
+    );
+  }
+  return null;
+}

@@ -1,0 +1,52 @@
+import { X } from 'lucide-react';
+import { Dialog, Tabs } from 'radix-ui';
+import { useStore } from '../store/store';
+import { AboutSettings } from './AboutSettings';
+import { DefaultsSettings } from './DefaultsSettings';
+import { GeneralSettings } from './GeneralSettings';
+import { IconButton } from './IconButton';
+import { ModelList } from './ModelList';
+import css from './SettingsDialog.module.css';
+
+const tabs = [
+  { id: 'general', label: 'General', body: <GeneralSettings /> },
+  { id: 'models', label: 'Models', body: <ModelList /> },
+  { id: 'defaults', label: 'New chats', body: <DefaultsSettings /> },
+  { id: 'about', label: 'Data & about', body: <AboutSettings /> },
+];
+
+export function SettingsDialog() {
+  const open = useStore((s) => s.settingsOpen);
+  const setOpen = useStore((s) => s.setSettingsOpen);
+  return (
+    <Dialog.Root open={open} onOpenChange={setOpen}>
+      <Dialog.Portal>
+        <Dialog.Overlay className={css.overlay} />
+        <Dialog.Content className={css.dialog} aria-describedby={undefined}>
+          <header className={css.head}>
+            <Dialog.Title>Settings</Dialog.Title>
+            <Dialog.Close asChild>
+              <IconButton label="Close settings">
+                <X size={18} aria-hidden />
+              </IconButton>
+            </Dialog.Close>
+          </header>
+          <Tabs.Root className={css.tabs} defaultValue="general" orientation="vertical">
+            <Tabs.List className={css.list} aria-label="Settings">
+              {tabs.map(({ id, label }) => (
+                <Tabs.Trigger key={id} value={id} className={css.tab}>
+                  {label}
+                </Tabs.Trigger>
+              ))}
+            </Tabs.List>
+            {tabs.map(({ id, body }) => (
+              <Tabs.Content key={id} value={id} className={css.body}>
+                {body}
+              </Tabs.Content>
+            ))}
+          </Tabs.Root>
+        </Dialog.Content>
+      </Dialog.Portal>
+    </Dialog.Root>
+  );
+}

@@ -1,0 +1,41 @@
+import { create } from 'zustand';
+import type { StateCreator } from 'zustand';
+import { createChatsSlice } from './chatsSlice';
+import type { ChatsSlice } from './chatsSlice';
+import { createDraftsSlice } from './draftsSlice';
+import type { DraftsSlice } from './draftsSlice';
+import { createMessagesSlice } from './messagesSlice';
+import type { MessagesSlice } from './messagesSlice';
+import { createModelsSlice } from './modelsSlice';
+import type { ModelsSlice } from './modelsSlice';
+import { createNoticesSlice } from './noticesSlice';
+import type { NoticesSlice } from './noticesSlice';
+import { createRepliesSlice } from './repliesSlice';
+import type { RepliesSlice } from './repliesSlice';
+import { createSettingsSlice } from './settingsSlice';
+import type { SettingsSlice } from './settingsSlice';
+import { createUiSlice } from './uiSlice';
+import type { UiSlice } from './uiSlice';
+
+export type Store = ChatsSlice &
+  DraftsSlice &
+  MessagesSlice &
+  ModelsSlice &
+  NoticesSlice &
+  RepliesSlice &
+  SettingsSlice &
+  UiSlice;
+
+/** A slice sees the whole store and adds its own part. */
+export type Slice<T> = StateCreator<Store, [], [], T>;
+
+export const useStore = create<Store>()((...a) => ({
+  ...createChatsSlice(...a),
+  ...createDraftsSlice(...a),
+  ...createMessagesSlice(...a),
+  ...createModelsSlice(...a),
+  ...createNoticesSlice(...a),
+  ...createRepliesSlice(...a),
+  ...createSettingsSlice(...a),
+  ...createUiSlice(...a),
+}));

@@ -1,0 +1,52 @@
+import type { Slice } from './store';
+
+/** Where the keyboard should go next; the counter makes a repeated wish a new one. */
+export interface FocusWish {
+  target: 'composer' | 'search';
+  n: number;
+}
+
+export interface UiSlice {
+  settingsOpen: boolean;
+  modelPickerOpen: boolean;
+  /** In a narrow window the sidebar and the panel are drawers over the conversation, and neither is remembered. */
+  narrow: boolean;
+  drawer: 'sidebar' | 'panel' | null;
+  focusWish: FocusWish;
+  setSettingsOpen: (open: boolean) => void;
+  setModelPickerOpen: (open: boolean) => void;
+  setNarrow: (narrow: boolean) => void;
+  setDrawer: (drawer: UiSlice['drawer']) => void;
+  toggleSidebar: () => void;
+  togglePanel: () => void;
+  wishFocus: (target: FocusWish['target']) => void;
+  focusSearch: () => void;
+}
+
+export const createUiSlice: Slice<UiSlice> = (set, get) => ({
+  settingsOpen: false,
+  modelPickerOpen: false,
+  narrow: false,
+  drawer: null,
+  focusWish: { target: 'composer', n: 0 },
+  setSettingsOpen: (settingsOpen) => set({ settingsOpen }),
+  setModelPickerOpen: (modelPickerOpen) => set({ modelPickerOpen }),
+  setNarrow: (narrow) => set({ narrow, drawer: null }),
+  setDrawer: (drawer) => set({ drawer }),
+  toggleSidebar: () => {
+    const { narrow, drawer, settings } = get();
+    if (narrow) set({ drawer: drawer === 'sidebar' ? null : 'sidebar' });
+    else void get().setSettings({ sidebarOpen: !settings?.sidebarOpen });
+  },
+  togglePanel: () => {
+    const { narrow, drawer, settings } = get();
+    if (narrow) set({ drawer: drawer === 'panel' ? null : 'panel' });
+    else void get().setSettings({ panelOpen: !settings?.panelOpen });
+  },
+  wishFocus: (target) => set((s) => ({ focusWish: { target, n: s.focusWish.n + 1 } })),
+  focusSearch: () => {
+    if (get().narrow) set({ drawer: 'sidebar' });
+    else if (!get().settings?.sidebarOpen) void get().setSettings({ sidebarOpen: true });
+    get().wishFocus('search');
+  },
+});
