@@ -4,7 +4,7 @@ import { HunchError } from '../contract/errors';
 
 /** What real models stay far below; anything beyond is refused before it is read. */
 export const headerCaps = {
-  bytes: 32 * 2 ** 20, // a vocabulary of 262,144 with merges takes about 15 MB
+  bytes: 24 * 2 ** 20, // a vocabulary of 262,144 with merges takes about 17 MB
   tensors: 65_536,
   keys: 10_000,
 };
