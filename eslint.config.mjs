@@ -59,6 +59,7 @@ const noRandom = {
 const mayImportElectron = [
   'electron/main.ts',
   'electron/preload.ts',
+  'electron/menu.ts',
   'electron/ipc/**/*.ts',
   'electron/engine/host.ts',
   'electron/window.ts',

@@ -9,7 +9,6 @@ const backgrounds = { light: '#fdfdfc', dark: '#17181a' };
 
 export interface WindowOptions {
   preload: string;
-  icon: string;
   /** Where the window's place is kept. */
   statePath: string;
   theme: Settings['theme'];
@@ -26,7 +25,6 @@ export function openWindow(options: WindowOptions): BrowserWindow {
     minWidth: minimumSize.width,
     minHeight: minimumSize.height,
     title: 'Hunch',
-    icon: options.icon,
     show: false,
     backgroundColor: nativeTheme.shouldUseDarkColors ? backgrounds.dark : backgrounds.light,
     webPreferences: {

@@ -166,7 +166,8 @@ export class EngineHost {
       return await this.options.findModel(modelId);
     } catch (error) {
       // A loaded model stays usable when another one cannot be found.
-      if (this.loaded === null) this.setStatus({ ...stoppedStatus, modelId, error: errorBody(error, this.options.log) });
+      if (this.loaded === null)
+        this.setStatus({ ...stoppedStatus, modelId, error: errorBody(error, this.options.log) });
       throw error;
     }
   }
@@ -187,7 +188,11 @@ export class EngineHost {
     });
   }
 
-  private async load(file: ModelFile, key: string, settings: { threads: number; contextLength: number }): Promise<void> {
+  private async load(
+    file: ModelFile,
+    key: string,
+    settings: { threads: number; contextLength: number },
+  ): Promise<void> {
     const loadId = ++this.lastLoadId;
     this.loaded = null;
     const loading = { ...stoppedStatus, modelId: file.id, modelName: file.name };
@@ -233,7 +238,8 @@ export class EngineHost {
 
   private receive(raw: unknown): void {
     const parsed = fromWorkerSchema.safeParse(raw);
-    if (!parsed.success) return this.options.log(`engine: unreadable message: ${parsed.error.issues[0]?.message ?? ''}`);
+    if (!parsed.success)
+      return this.options.log(`engine: unreadable message: ${parsed.error.issues[0]?.message ?? ''}`);
     const message = parsed.data;
     if ('replyId' in message) return this.receiveReply(message);
     if ('loadId' in message) {

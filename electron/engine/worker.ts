@@ -78,7 +78,10 @@ function describe(error: unknown): ErrorBody {
   });
   if (known.success && known.data.type === 'failed') return known.data.error;
   console.error('engine:', error);
-  return { code: 'internal', message: 'The engine failed in an unexpected way. Try again; if it happens again, restart Hunch.' };
+  return {
+    code: 'internal',
+    message: 'The engine failed in an unexpected way. Try again; if it happens again, restart Hunch.',
+  };
 }
 
 function handle(message: ToWorker): void {

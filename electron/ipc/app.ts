@@ -25,5 +25,8 @@ export function appHandlers({ info, confirmLink, openExternal }: AppDependencies
 function parseLink(text: string): URL {
   const url = new URL(text);
   if (url.protocol === 'https:' && url.username === '' && url.password === '') return url;
-  throw new HunchError('bad-request', 'Hunch opens only https links without a user name in them. Copy the link if you trust it.');
+  throw new HunchError(
+    'bad-request',
+    'Hunch opens only https links without a user name in them. Copy the link if you trust it.',
+  );
 }

@@ -19,7 +19,10 @@ export interface ChatDependencies {
 
 export function chatHandlers(deps: ChatDependencies): DomainHandlers<'chats'> {
   const { store, replies, onChanged } = deps;
-  const live = (chat: ChatWithMessages): ChatWithMessages => ({ ...chat, messages: replies.withLiveText(chat.messages) });
+  const live = (chat: ChatWithMessages): ChatWithMessages => ({
+    ...chat,
+    messages: replies.withLiveText(chat.messages),
+  });
   const announce = (chat: Chat): Chat => {
     onChanged();
     return chat;

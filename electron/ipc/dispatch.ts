@@ -36,14 +36,20 @@ export function createDispatch(
         throw new HunchError('bad-request', 'This page may not use Hunch.');
       }
       if (typeof verb !== 'string' || !Object.hasOwn(verbs, verb)) {
-        throw new HunchError('bad-request', 'The window asked for something this version of Hunch does not know. Restart Hunch.');
+        throw new HunchError(
+          'bad-request',
+          'The window asked for something this version of Hunch does not know. Restart Hunch.',
+        );
       }
       const name = verb as VerbName;
       const parsed = verbs[name].input.safeParse(input);
       if (!parsed.success) {
         const issue = parsed.error.issues[0];
         const where = issue?.path.length ? ` (${issue.path.join('.')})` : '';
-        throw new HunchError('bad-request', `${name} got a value that does not fit${where}: ${issue?.message ?? 'invalid'}.`);
+        throw new HunchError(
+          'bad-request',
+          `${name} got a value that does not fit${where}: ${issue?.message ?? 'invalid'}.`,
+        );
       }
       const handler = handlers[name] as (input: unknown) => unknown;
       return { ok: true, value: await handler(parsed.data) };

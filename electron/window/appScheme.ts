@@ -34,7 +34,12 @@ export function serveAppScheme(root: string): void {
       scheme: string,
       handler: (
         request: { url: string },
-        respond: (response: { statusCode: number; mimeType: string; headers: Record<string, string>; data: Buffer }) => void,
+        respond: (response: {
+          statusCode: number;
+          mimeType: string;
+          headers: Record<string, string>;
+          data: Buffer;
+        }) => void,
       ) => void,
     ): boolean;
   };

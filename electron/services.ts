@@ -1,0 +1,133 @@
+import path from 'node:path';
+import { closeDatabase, openDatabase } from './chats/database';
+import { Replies, type ReplyStream } from './chats/replies';
+import { ChatStore } from './chats/store';
+import type { AppInfo, Settings } from './contract/entities';
+import { HunchError, type ErrorBody } from './contract/errors';
+import type { AppEvent } from './contract/events';
+import { EngineHost, type ModelFile } from './engine/host';
+import type { ForkEngine } from './engine/transport';
+import { appHandlers, type AppDependencies } from './ipc/app';
+import { chatHandlers, type ChatDependencies } from './ipc/chats';
+import type { Handlers } from './ipc/dispatch';
+import { engineHandlers } from './ipc/engine';
+import { modelHandlers, type ModelDependencies } from './ipc/models';
+import { replyHandlers } from './ipc/reply';
+import { settingsHandlers } from './ipc/settings';
+import { ModelLibrary } from './models/library';
+import { SettingsFile } from './settings';
+
+/** What only the desktop shell can do; the services are plain Node and know nothing else of it. */
+export interface Shell {
+  info: AppInfo;
+  fork: ForkEngine;
+  broadcast(event: AppEvent): void;
+  openStream(replyId: string): ReplyStream;
+  applyTheme(theme: Settings['theme']): void;
+  askModelFile: ModelDependencies['askModelFile'];
+  askSavePath: ChatDependencies['askSavePath'];
+  confirmLink: AppDependencies['confirmLink'];
+  openExternal: AppDependencies['openExternal'];
+  log(line: string): void;
+}
+
+export interface Services {
+  handlers: Handlers;
+  settings: SettingsFile;
+  engine: EngineHost;
+  /** Things to tell the person about this start. */
+  notices: ErrorBody[];
+  /** Loads the default model; the engine's status says how it went. */
+  begin(): void;
+  /** Commits what is being written and ends the engine. */
+  close(): void;
+}
+
+/** Makes every service once and wires them. Errors: database-newer, disk-full, internal (the folder cannot be used). */
+export function createServices(shell: Shell): Services {
+  const { info, log } = shell;
+  const settings = new SettingsFile(path.join(info.dataFolder, 'settings.json'));
+  const databasePath = path.join(info.dataFolder, 'hunch.db');
+  const { db, notice } = openDatabase(databasePath);
+  const store = new ChatStore(db, databasePath);
+  store.settle();
+
+  const library = new ModelLibrary(info.modelsFolder);
+  const modelNames = new Map<string, string>();
+  const broadcast = (event: AppEvent): void => {
+    if (event.type === 'models') for (const { id, name } of event.models) modelNames.set(id, name);
+    shell.broadcast(event);
+  };
+  const onChatsChanged = (): void => broadcast({ type: 'chats', chats: store.list() });
+
+  const engine = new EngineHost({
+    fork: shell.fork,
+    findModel: (id) => findModel(library, id),
+    settings: () => settings.get(),
+    onStatus: (status) => broadcast({ type: 'engine', status }),
+    log,
+  });
+  const replies = new Replies({
+    store,
+    engine,
+    defaultModelId: () => settings.get().defaultModelId,
+    modelName: (id) => modelNames.get(id) ?? id,
+    openStream: shell.openStream,
+    onChatsChanged,
+    log,
+  });
+
+  /** The engine's status tells how it went; nobody else waits for it. */
+  const load = (modelId: string): void =>
+    void engine.select(modelId).catch((error: unknown) => log(`engine: ${modelId} not loaded: ${String(error)}`));
+
+  const onSettings = (after: Settings, before: Settings): void => {
+    broadcast({ type: 'settings', settings: after });
+    if (after.theme !== before.theme) shell.applyTheme(after.theme);
+    const reload = after.threads !== before.threads || after.contextLength !== before.contextLength;
+    if (reload && engine.status.modelId !== null) load(engine.status.modelId);
+  };
+  const makeDefault = (defaultModelId: string): void => {
+    const before = settings.get();
+    onSettings(settings.set({ defaultModelId }), before);
+  };
+
+  return {
+    settings,
+    engine,
+    notices: [...(notice ? [notice] : []), ...settings.notices],
+    handlers: {
+      ...appHandlers(shell),
+      ...settingsHandlers({ settings, onChanged: onSettings }),
+      ...modelHandlers({ library, engine, makeDefault, broadcast, askModelFile: shell.askModelFile, log }),
+      ...engineHandlers(engine),
+      ...chatHandlers({
+        store,
+        replies,
+        settings: () => settings.get(),
+        onChanged: onChatsChanged,
+        forget: (chatId) => engine.forget(chatId),
+        askSavePath: shell.askSavePath,
+      }),
+      ...replyHandlers(replies),
+    },
+    begin: () => {
+      load(settings.get().defaultModelId);
+      library.list().then(
+        (models) => broadcast({ type: 'models', models }),
+        (error: unknown) => log(`models: ${String(error)}`),
+      );
+    },
+    close: () => {
+      replies.interruptAll();
+      engine.close();
+      closeDatabase(db);
+    },
+  };
+}
+
+/** Only models of the library: the window names ids, never paths. */
+async function findModel(library: ModelLibrary, id: string): Promise<ModelFile> {
+  if ((await library.list()).some((model) => model.id === id)) return library.resolve(id);
+  throw new HunchError('not-found', `The model “${id}” is not in the models folder any more. Choose another one.`);
+}
