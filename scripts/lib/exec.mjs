@@ -33,12 +33,13 @@ export function output(program, args, env) {
 /**
  * Runs a command without a terminal and hands its lines to `onLine`.
  * @param {{cwd?: string, env?: object, onLine?: (line: string) => void, timeoutMs?: number, signal?: AbortSignal,
- *   tailLines?: number, extraFd?: boolean}} [options] `extraFd` opens file descriptor 3, read like stdout.
+ *   tailLines?: number, summary?: (lines: string[]) => string[], extraFd?: boolean}} [options] `summary` picks the lines
+ *   of a failure that are worth showing, by default the last `tailLines`; `extraFd` opens file descriptor 3, read like stdout.
  * @returns {Promise<string>} everything it wrote, stdout and stderr in order of arrival
  * @throws {CommandError}
  */
 export function exec(program, args, options = {}) {
-  const { cwd = root, env, onLine, timeoutMs, signal, tailLines = 25, extraFd = false } = options;
+  const { cwd = root, env, onLine, timeoutMs, signal, tailLines = 25, summary, extraFd = false } = options;
   const shown = [program.split('/').pop(), ...args].join(' ');
   return new Promise((resolve, reject) => {
     const child = spawn(program, args, {
@@ -84,10 +85,8 @@ export function exec(program, args, options = {}) {
     );
     child.on('close', (code, killedBy) => {
       if (!ended && code === 0) return finish(null);
-      const tail = lines
-        .filter((line) => line.trim())
-        .slice(-tailLines)
-        .join('\n');
+      const written = lines.filter((line) => line.trim());
+      const tail = (summary?.(written) ?? written.slice(-tailLines)).join('\n');
       finish(
         new CommandError(shown, ended ?? (killedBy ? `was ended by ${killedBy}` : `ended with code ${code}`), tail),
       );

@@ -30,7 +30,11 @@ export const dependencies = {
     const args = ['ci', '--ignore-scripts', '--include=dev', '--include=optional', '--no-audit', '--no-fund'];
     const [program, ...before] = npmCommand();
     try {
-      await exec(program, [...before, ...args], { env: { ONNXRUNTIME_NODE_INSTALL: 'skip' }, timeoutMs: 20 * 60_000 });
+      await exec(program, [...before, ...args], {
+        env: { ONNXRUNTIME_NODE_INSTALL: 'skip' },
+        timeoutMs: 20 * 60_000,
+        summary: npmErrors,
+      });
     } catch (error) {
       throw new StepError(
         error.message,
@@ -45,6 +49,12 @@ export const dependencies = {
 
 function packagesOf(file) {
   return JSON.parse(readFileSync(file, 'utf8')).packages;
+}
+
+/** npm explains itself first and prints its manual afterwards. */
+function npmErrors(lines) {
+  const errors = lines.filter((line) => line.startsWith('npm error ')).map((line) => line.slice('npm error '.length));
+  return (errors.length > 0 ? errors : lines).slice(0, 8);
 }
 
 /** The npm that is running this script, or the one on PATH, or the one beside this Node. */
