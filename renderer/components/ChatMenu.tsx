@@ -13,7 +13,7 @@ interface ChatMenuProps {
 export function ChatMenu({ chatId, title, tabStop, className }: ChatMenuProps) {
   const { setRenaming, removeChat, exportChat } = useStore.getState();
   return (
-    <DropdownMenu.Root>
+    <DropdownMenu.Root modal={false}>
       <DropdownMenu.Trigger asChild>
         <button
           type="button"

@@ -15,7 +15,8 @@ export function Drawer({ open, side, title, onClose, children }: DrawerProps) {
   return (
     <Dialog.Root open={open} onOpenChange={(next) => !next && onClose()}>
       <Dialog.Portal>
-        <Dialog.Overlay className={css.overlay} />
+        {/* Not Dialog.Overlay, as in SettingsDialog. */}
+        <div className={css.overlay} />
         <Dialog.Content className={css.drawer} data-side={side} aria-describedby={undefined}>
           <Dialog.Title className="visually-hidden">{title}</Dialog.Title>
           {children}

@@ -21,7 +21,8 @@ export function SettingsDialog() {
   return (
     <Dialog.Root open={open} onOpenChange={setOpen}>
       <Dialog.Portal>
-        <Dialog.Overlay className={css.overlay} />
+        {/* Not Dialog.Overlay: it locks the page's scrolling with an inline style, which the policy forbids and we do not need. */}
+        <div className={css.overlay} />
         <Dialog.Content className={css.dialog} aria-describedby={undefined}>
           <header className={css.head}>
             <Dialog.Title>Settings</Dialog.Title>
