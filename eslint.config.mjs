@@ -101,7 +101,7 @@ export default tseslint.config(
   },
   { files: ['scripts/**/*.mjs', 'bench/**/*.mjs', '*.mjs'], languageOptions: { globals: nodeGlobals } },
   {
-    files: ['scripts/electron-loader/*.cjs'],
+    files: ['**/*.cjs'],
     languageOptions: { sourceType: 'commonjs', globals: { ...nodeGlobals, require: 'readonly', module: 'writable' } },
     rules: { '@typescript-eslint/no-require-imports': 'off' },
   },

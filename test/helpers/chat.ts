@@ -11,26 +11,42 @@ export async function send(page: Page, text: string): Promise<void> {
   await sendButton(page).click({ timeout: 60_000 });
 }
 
-/** Follows the last reply until its statistics appear. `onText` gets what was appended since the last call. */
+export interface FinishedReply {
+  text: string;
+  /** What stands under it: speed, time to first token, number of tokens. */
+  stats: string;
+  /** 'complete', 'stopped', 'interrupted' or 'failed'. */
+  status: string;
+}
+
+/** Follows the last reply until it is no longer being written. `onText` gets what was appended since the last call. */
 export async function followReply(
   page: Page,
   onText: (appended: string) => void = () => {},
   timeoutMs = 120_000,
-): Promise<{ text: string; stats: string }> {
+): Promise<FinishedReply> {
   const reply = replies(page).last();
-  const body = reply.getByTestId('reply-text');
-  const stats = reply.getByText(/tok\/s/);
+  await reply.waitFor({ timeout: timeoutMs });
   const deadline = Date.now() + timeoutMs;
   let shown = '';
-  await reply.waitFor({ timeout: timeoutMs });
   for (;;) {
-    const done = await stats.isVisible();
-    const text = (await body.innerText()).trimEnd();
-    if (text.startsWith(shown)) onText(text.slice(shown.length));
-    else onText(`\n${text}`); // Markdown made something else of what was shown, a list or a table
-    shown = text;
-    if (done) return { text, stats: await stats.innerText() };
-    if (Date.now() > deadline) throw new Error(`The reply was not finished after ${timeoutMs / 1000} s: "${text}"`);
+    const now = await reply.evaluate(readReply);
+    // Markdown may turn what was shown into something else, a list or a table.
+    onText(now.text.startsWith(shown) ? now.text.slice(shown.length) : `\n${now.text}`);
+    shown = now.text;
+    if (!now.busy) return now;
+    if (Date.now() > deadline) throw new Error(`The reply was not finished after ${timeoutMs / 1000} s: "${shown}"`);
     await page.waitForTimeout(100);
   }
+}
+
+/** Runs in the page. The text of a reply is its rendered Markdown; the footer comes when it is finished. */
+function readReply(article: Element): FinishedReply & { busy: boolean } {
+  const textOf = (selector: string) => article.querySelector<HTMLElement>(selector)?.innerText.trim() ?? '';
+  return {
+    text: textOf(':scope > [class*="markdown"]'),
+    stats: textOf(':scope > footer p'),
+    status: article.getAttribute('data-status') ?? '',
+    busy: article.getAttribute('aria-busy') === 'true',
+  };
 }

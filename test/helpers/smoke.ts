@@ -1,5 +1,5 @@
 import { launchApp } from './app';
-import { followReply, send } from './chat';
+import { followReply, replies, send } from './chat';
 
 export const question = 'What is the capital of France?';
 
@@ -8,8 +8,11 @@ export async function smoke(write: (text: string) => void): Promise<string> {
   const running = await launchApp();
   try {
     await send(running.page, question);
-    const { text, stats } = await followReply(running.page, write);
-    if (text === '') throw new Error('The reply is empty.');
+    const { text, stats, status } = await followReply(running.page, write);
+    if (status !== 'complete' || text === '' || !/\d\s*tok\/s/.test(stats)) {
+      const shown = await replies(running.page).last().innerText();
+      throw new Error(`The reply is ${text === '' ? 'empty' : status}. The window shows: "${shown}"`);
+    }
     return stats;
   } catch (error) {
     throw new Error(`${(error as Error).message}\nThe app wrote:\n${running.log().trim() || '(nothing)'}`, {

@@ -1,0 +1,38 @@
+import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { launchApp, type RunningApp } from '../helpers/app';
+import { composer, followReply, replies, send } from '../helpers/chat';
+
+describe('one question in the real window', () => {
+  let running: RunningApp;
+  beforeAll(async () => {
+    running = await launchApp();
+  });
+  afterAll(() => running?.close());
+
+  it('streams a reply and says how fast it was made', async () => {
+    const { page } = running;
+    const pieces: string[] = [];
+    await send(page, 'What is the capital of France?');
+    const reply = await followReply(page, (text) => text && pieces.push(text));
+
+    expect(reply.status).toBe('complete');
+    expect(reply.text.length).toBeGreaterThan(0);
+    expect(pieces.join('')).toContain(reply.text.slice(0, 1));
+    const speed = Number(/([\d.,]+)\s*tok\/s/.exec(reply.stats)?.[1]?.replace(',', ''));
+    expect(speed).toBeGreaterThan(1);
+
+    await expect(page.getByRole('log', { name: 'Conversation' }).innerText()).resolves.toContain(
+      'What is the capital of France?',
+    );
+    expect(await replies(page).count()).toBe(1);
+    expect(await composer(page).inputValue()).toBe('');
+  });
+
+  it('keeps the page away from Node', async () => {
+    const found = await running.page.evaluate(() => ({
+      require: typeof (globalThis as { require?: unknown }).require,
+      process: typeof (globalThis as { process?: unknown }).process,
+    }));
+    expect(found).toEqual({ require: 'undefined', process: 'undefined' });
+  });
+});
