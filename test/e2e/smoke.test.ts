@@ -17,7 +17,7 @@ describe('one question in the real window', () => {
 
     expect(reply.status).toBe('complete');
     expect(reply.text.length).toBeGreaterThan(0);
-    expect(pieces.join('')).toContain(reply.text.slice(0, 1));
+    expect(pieces.join('').endsWith(reply.text.slice(-10))).toBe(true);
     const speed = Number(/([\d.,]+)\s*tok\/s/.exec(reply.stats)?.[1]?.replace(',', ''));
     expect(speed).toBeGreaterThan(1);
 
