@@ -1,6 +1,17 @@
+import { randomInt } from 'node:crypto';
 import type { ReplyStats, Sampling } from '../contract/entities';
 import { HunchError } from '../contract/errors';
-import type { Isa, NativeAddon } from './addon';
+import type { ModelFile } from '../models/gguf';
+import { readModelFile } from '../models/gguf';
+import { PromptEncoder } from '../models/prompt';
+import { ChatTemplate } from '../models/template';
+import { Tokenizer } from '../models/tokenizer';
+import type { GenerateResult, Isa, NativeAddon, NativeModel, NativeSession } from './addon';
+import type { ChatSession } from './chatSessions';
+import { ChatSessions } from './chatSessions';
+import { loadAddon } from './native';
+import { fromNative } from './nativeError';
+import { ReplyText } from './replyText';
 
 /** A finished turn of the branch that is replied to. The system prompt travels apart. */
 export interface ChatTurn {
@@ -68,30 +79,195 @@ export interface RunningReply {
   stop(): void;
 }
 
+const defaultContextLength = 4096;
+
+/** What a running reply can be told. */
+interface Control {
+  stopped: boolean;
+  native: NativeSession | null;
+}
+
 /**
  * One loaded model with its tokenizer, template and KV caches. Plain Node: the CLI holds it in-process, the app in its
  * engine process.
  */
 export class Runtime {
-  private constructor(readonly info: RuntimeInfo) {}
+  private readonly sessions: ChatSessions;
+  private readonly running = new Map<Control, Promise<unknown>>();
+
+  private constructor(
+    readonly info: RuntimeInfo,
+    readonly tokenizer: Tokenizer,
+    private readonly encoder: PromptEncoder,
+    private readonly model: NativeModel,
+    file: ModelFile,
+  ) {
+    this.sessions = new ChatSessions(model, encoder, file.spec, info.contextLength);
+  }
 
   /**
    * Reads the header, builds the tokenizer and the template, loads the weights.
    * Errors: model-missing, model-not-gguf, model-truncated, model-unsupported, model-invalid, out-of-memory,
    * engine-unavailable.
    */
-  static async open(_path: string, _options: RuntimeOptions = {}): Promise<Runtime> {
-    throw new HunchError('engine-unavailable', 'The engine is not built into this copy of Hunch.');
+  static async open(path: string, options: RuntimeOptions = {}): Promise<Runtime> {
+    const addon = options.addon ?? loadAddon();
+    const file = await readModelFile(path);
+    const tokenizer = new Tokenizer(file.vocabulary);
+    const template = new ChatTemplate(file.chatTemplate, file.vocabulary.fileName, {
+      bos: tokenizer.text(file.vocabulary.bos),
+      eos: tokenizer.text(file.vocabulary.eos),
+    });
+    const { spec } = file;
+    try {
+      const model = await addon.load(
+        spec,
+        { threads: options.threads ?? 0, ...(options.isa ? { isa: options.isa } : {}) },
+        options.onProgress,
+      );
+      const info: RuntimeInfo = {
+        path: spec.path,
+        name: file.name,
+        architecture: spec.architecture,
+        quantization: file.quantization,
+        contextLength: Math.min(options.contextLength ?? defaultContextLength, spec.trainedContext),
+        trainedContext: spec.trainedContext,
+        ...model.info,
+      };
+      return new Runtime(info, tokenizer, new PromptEncoder(template, tokenizer), model, file);
+    } catch (error) {
+      throw fromNative(error);
+    }
   }
 
-  /** Starts a reply. Errors (through the promise): context-overflow, busy, model-invalid (template), internal. */
-  reply(_request: ReplyRequest, _onEvent: (event: ReplyProgress) => void): RunningReply {
-    throw new HunchError('engine-unavailable', 'The engine is not built into this copy of Hunch.');
+  /** Starts a reply. Errors (through the promise): context-overflow, busy, bad-request, model-invalid (template), internal. */
+  reply(request: ReplyRequest, onEvent: (event: ReplyProgress) => void): RunningReply {
+    const control: Control = { stopped: false, native: null };
+    const promise = this.run(request, onEvent, control).finally(() => this.running.delete(control));
+    this.running.set(control, promise);
+    return { promise, stop: () => stop(control) };
   }
 
-  /** Drops a chat's KV cache, for instance because the chat was removed. */
-  forget(_chatKey: string): void {}
+  /** Drops a chat's KV cache, for instance because the chat was removed. A running reply of it is stopped. */
+  forget(chatKey: string): void {
+    this.sessions.forget(chatKey);
+  }
+
+  /** A session of its own for measurements; the caller closes it. Errors: out-of-memory, bad-request. */
+  openSession(contextLength: number): NativeSession {
+    try {
+      return this.model.createSession({ contextLength });
+    } catch (error) {
+      throw fromNative(error);
+    }
+  }
 
   /** Stops what runs, waits for it and frees the model. */
-  async close(): Promise<void> {}
+  async close(): Promise<void> {
+    for (const control of this.running.keys()) stop(control);
+    await Promise.allSettled(this.running.values());
+    this.sessions.close();
+    this.model.close();
+  }
+
+  private async run(
+    request: ReplyRequest,
+    onEvent: (event: ReplyProgress) => void,
+    control: Control,
+  ): Promise<ReplyResult> {
+    const begin = performance.now();
+    const session = this.sessions.acquire(request.chatKey);
+    try {
+      const prompt = await this.prompt(request, session);
+      return await this.generate(request.sampling, prompt, session, onEvent, control, begin);
+    } catch (error) {
+      throw fromNative(error);
+    } finally {
+      this.sessions.release(session);
+    }
+  }
+
+  private async prompt(request: ReplyRequest, { memory }: ChatSession): Promise<number[]> {
+    const { systemPrompt, messages, continueText, sampling } = request;
+    if (messages.length === 0) throw new HunchError('bad-request', 'There is no message to reply to.');
+    const tokens = await memory.encode(
+      this.encoder.render(
+        [
+          ...(systemPrompt === '' ? [] : [{ role: 'system' as const, content: systemPrompt }]),
+          ...messages.map(({ role, text }) => ({ role, content: text })),
+        ],
+        continueText,
+      ),
+    );
+    // A reply of a few words is worth starting; less is not. Nothing is cut off silently: the person decides what goes.
+    const { contextLength, trainedContext } = this.info;
+    const reserve = Math.min(sampling.maxTokens, 256, Math.floor(contextLength / 4));
+    if (tokens.length + reserve > contextLength) {
+      const raise =
+        contextLength < trainedContext
+          ? `, or raise the context length (this model can take up to ${trainedContext})`
+          : '';
+      throw new HunchError(
+        'context-overflow',
+        `This chat has ${tokens.length} tokens, but the context holds ${contextLength} and ${reserve} of them are kept for the reply. ` +
+          `Shorten the message or the system prompt, start a new chat${raise}.`,
+      );
+    }
+    return tokens;
+  }
+
+  private async generate(
+    sampling: Sampling,
+    prompt: number[],
+    { native, memory }: ChatSession,
+    onEvent: (event: ReplyProgress) => void,
+    control: Control,
+    begin: number,
+  ): Promise<ReplyResult> {
+    const { seed: wanted, maxTokens, ...rest } = sampling;
+    const seed = wanted ?? randomInt(2 ** 32);
+    const room = this.info.contextLength - prompt.length;
+    const text = new ReplyText(this.tokenizer, begin, onEvent);
+    if (control.stopped) return { text: '', seed, stats: stats(unstarted(prompt), text, true) };
+    control.native = native;
+    const result = await native.generate(
+      Int32Array.from(prompt),
+      { ...rest, seed, maxTokens: Math.min(maxTokens, room), stopTokens: this.tokenizer.stopTokens },
+      (event) => {
+        if (event.type === 'prefill') onEvent(event);
+        else text.push(event.ids);
+      },
+    );
+    memory.extend(text.settled.text, text.settled.tokens);
+    return { text: text.text, seed, stats: stats(result, text, maxTokens <= room) };
+  }
+}
+
+function stop(control: Control): void {
+  control.stopped = true;
+  control.native?.stop();
+}
+
+function unstarted(prompt: number[]): GenerateResult {
+  const none = { cachedTokens: 0, generatedTokens: 0, prefillMs: 0, decodeMs: 0 };
+  return { reason: 'cancelled', promptTokens: prompt.length, ...none };
+}
+
+function stats(result: GenerateResult, text: ReplyText, maxTokensFit: boolean): ReplyStats {
+  const { reason, promptTokens, cachedTokens, generatedTokens, decodeMs } = result;
+  // The first token comes out of the prefill; a stop token took a step of its own.
+  const steps = reason === 'stop-token' ? generatedTokens : generatedTokens - 1;
+  return {
+    promptTokens,
+    cachedTokens,
+    generatedTokens,
+    timeToFirstTokenMs: text.timeToFirstTokenMs,
+    tokensPerSecond: steps > 0 && decodeMs > 0 ? (steps / decodeMs) * 1000 : 0,
+    stopReason: {
+      'stop-token': 'end' as const,
+      'max-tokens': maxTokensFit ? ('length' as const) : ('context' as const),
+      'context-full': 'context' as const,
+      cancelled: 'stopped' as const,
+    }[reason],
+  };
 }
