@@ -29,7 +29,7 @@ export async function downloadWithNpm(version) {
       exec(process.execPath, [inRoot('node_modules', 'electron', 'install.js')], {
         env: { electron_config_cache: cache, TMPDIR: temporary },
         timeoutMs: 15 * 60_000,
-        tailLines: 3,
+        summary: (lines) => lines.filter((line) => /error|unsupported|cannot/i.test(line)).slice(0, 1),
         signal,
       }),
     );
