@@ -58,7 +58,11 @@ export const request = (text: string, more: Partial<ReplyRequest> = {}): ReplyRe
 });
 
 /** Collects a reply's text; `until` waits until it contains something. */
-export function collect(): { onEvent: (event: ReplyProgress) => void; text: () => string; until: (part: string) => Promise<void> } {
+export function collect(): {
+  onEvent: (event: ReplyProgress) => void;
+  text: () => string;
+  until: (part: string) => Promise<void>;
+} {
   let text = '';
   return {
     onEvent: (event) => {

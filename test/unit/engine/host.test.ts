@@ -6,7 +6,14 @@ describe('loading', () => {
     const { host, statuses } = startHost();
     const status = await host.select('model-a');
     expect(status).toEqual({
-      state: 'ready', modelId: 'model-a', modelName: 'MODEL-A', contextLength: 4096, isa: 'scalar', threads: 1, loadProgress: null, error: null,
+      state: 'ready',
+      modelId: 'model-a',
+      modelName: 'MODEL-A',
+      contextLength: 4096,
+      isa: 'scalar',
+      threads: 1,
+      loadProgress: null,
+      error: null,
     });
     expect(statuses.map((one) => [one.state, one.loadProgress])).toEqual([
       ['starting', null],
@@ -31,7 +38,10 @@ describe('loading', () => {
 
   it('tells why a model cannot be loaded and can still load another one', async () => {
     const { host, children } = startHost();
-    await expect(host.select('broken')).rejects.toMatchObject({ code: 'model-not-gguf', message: 'broken is not a GGUF file.' });
+    await expect(host.select('broken')).rejects.toMatchObject({
+      code: 'model-not-gguf',
+      message: 'broken is not a GGUF file.',
+    });
     expect(host.status).toMatchObject({ state: 'stopped', modelId: 'broken', error: { code: 'model-not-gguf' } });
     expect(await host.select('fine')).toMatchObject({ state: 'ready', error: null });
     expect(children).toHaveLength(1);
@@ -40,7 +50,11 @@ describe('loading', () => {
   it('keeps the loaded model when another one is not there', async () => {
     const { host } = startHost();
     await expect(host.select('gone')).rejects.toMatchObject({ code: 'model-missing' });
-    expect(host.status).toMatchObject({ state: 'stopped', modelId: 'gone', error: { code: 'model-missing', message: 'Get it first.' } });
+    expect(host.status).toMatchObject({
+      state: 'stopped',
+      modelId: 'gone',
+      error: { code: 'model-missing', message: 'Get it first.' },
+    });
     await host.select('fine');
     await expect(host.select('gone')).rejects.toMatchObject({ code: 'model-missing' });
     expect(host.status).toMatchObject({ state: 'ready', modelId: 'fine', error: null });
@@ -96,9 +110,15 @@ describe('replies', () => {
 
   it('fail with the engine’s error or the model’s', async () => {
     const { host } = startHost();
-    await expect(host.reply('r1', 'a', request('overflow'), () => {}).promise).rejects.toMatchObject({ code: 'context-overflow' });
-    await expect(host.reply('r2', 'broken', request('count'), () => {}).promise).rejects.toMatchObject({ code: 'model-not-gguf' });
-    await expect(host.reply('r3', 'gone', request('count'), () => {}).promise).rejects.toMatchObject({ code: 'model-missing' });
+    await expect(host.reply('r1', 'a', request('overflow'), () => {}).promise).rejects.toMatchObject({
+      code: 'context-overflow',
+    });
+    await expect(host.reply('r2', 'broken', request('count'), () => {}).promise).rejects.toMatchObject({
+      code: 'model-not-gguf',
+    });
+    await expect(host.reply('r3', 'gone', request('count'), () => {}).promise).rejects.toMatchObject({
+      code: 'model-missing',
+    });
     expect(await host.reply('r4', 'a', request('count'), () => {}).promise).toMatchObject({ stopReason: 'end' });
   });
 
@@ -134,10 +154,22 @@ describe('a crash', () => {
     expect(text()).toBe('partial ');
     expect(host.status).toMatchObject({ state: 'crashed', modelId: 'a', error: { code: 'engine-crashed' } });
     expect(await waitFor('ready')).toMatchObject({ modelId: 'a', error: null });
-    expect(statuses.map((one) => one.state)).toEqual(['starting', 'loading', 'loading', 'ready', 'crashed', 'starting', 'loading', 'loading', 'ready']);
+    expect(statuses.map((one) => one.state)).toEqual([
+      'starting',
+      'loading',
+      'loading',
+      'ready',
+      'crashed',
+      'starting',
+      'loading',
+      'loading',
+      'ready',
+    ]);
     expect(children).toHaveLength(2);
     expect(log.join()).toMatch(/ended \(signal SIGKILL\)/);
-    expect(await host.reply('r2', 'a', request('x', { continueText: 'partial ' }), onEvent).promise).toMatchObject({ stopReason: 'end' });
+    expect(await host.reply('r2', 'a', request('x', { continueText: 'partial ' }), onEvent).promise).toMatchObject({
+      stopReason: 'end',
+    });
     expect(text()).toContain('[after partial ]');
   });
 
@@ -154,10 +186,15 @@ describe('a crash', () => {
     const { host, children, waitFor } = startHost();
     await expect(host.select('crash')).rejects.toMatchObject({ code: 'engine-unavailable' });
     expect(children).toHaveLength(3);
-    expect(host.status).toMatchObject({ state: 'crashed', error: { code: 'engine-unavailable', message: expect.stringMatching(/no longer restarts/) } });
+    expect(host.status).toMatchObject({
+      state: 'crashed',
+      error: { code: 'engine-unavailable', message: expect.stringMatching(/no longer restarts/) },
+    });
     await sleep(100);
     expect(children).toHaveLength(3);
-    await expect(host.reply('r1', 'crash', request('count'), () => {}).promise).rejects.toMatchObject({ code: 'engine-unavailable' });
+    await expect(host.reply('r1', 'crash', request('count'), () => {}).promise).rejects.toMatchObject({
+      code: 'engine-unavailable',
+    });
     expect(children).toHaveLength(3);
 
     expect(await host.select('fine')).toMatchObject({ state: 'ready' });

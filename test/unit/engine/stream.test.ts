@@ -1,0 +1,61 @@
+import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest';
+import type { ReplyProgress } from '../../../electron/engine/runtime';
+import { Coalescer } from '../../../electron/engine/stream';
+
+beforeEach(() => void vi.useFakeTimers());
+afterEach(() => void vi.useRealTimers());
+
+function start() {
+  const sent: { event: ReplyProgress; at: number }[] = [];
+  const begin = Date.now();
+  const stream = new Coalescer((event) => sent.push({ event, at: Date.now() - begin }), Date.now);
+  const token = (i: number): ReplyProgress => ({ type: 'text', text: `${i} `, tokens: i, tokensPerSecond: i });
+  return { sent, stream, token };
+}
+
+describe('Coalescer', () => {
+  it('sends the first token at once and then at most 60 events a second, losing nothing', () => {
+    const { sent, stream, token } = start();
+    for (let i = 0; i < 1000; i++) {
+      stream.push(token(i));
+      vi.advanceTimersByTime(1);
+    }
+    stream.flush();
+    expect(sent[0]).toMatchObject({ at: 0, event: { text: '0 ' } });
+    expect(sent.length).toBeLessThanOrEqual(61);
+    expect(sent.length).toBeGreaterThan(50);
+    const texts = sent.map(({ event }) => (event.type === 'text' ? event.text : ''));
+    expect(texts.join('')).toBe([...Array(1000).keys()].map((i) => `${i} `).join(''));
+    expect(sent[sent.length - 1]!.event).toMatchObject({ tokens: 999, tokensPerSecond: 999 });
+  });
+
+  it('sends what is held back without a further event', () => {
+    const { sent, stream, token } = start();
+    stream.push(token(1));
+    stream.push(token(2));
+    expect(sent).toHaveLength(1);
+    vi.advanceTimersByTime(17);
+    expect(sent.map(({ event }) => event)).toEqual([token(1), token(2)]);
+    vi.advanceTimersByTime(100);
+    expect(sent).toHaveLength(2);
+  });
+
+  it('keeps prefill before text and only its latest state', () => {
+    const { sent, stream, token } = start();
+    for (let done = 0; done <= 4; done++) stream.push({ type: 'prefill', done, total: 4 });
+    stream.push(token(1));
+    stream.flush();
+    expect(sent.map(({ event }) => event)).toEqual([
+      { type: 'prefill', done: 0, total: 4 },
+      { type: 'prefill', done: 4, total: 4 },
+      token(1),
+    ]);
+  });
+
+  it('has nothing to send when nothing came', () => {
+    const { sent, stream } = start();
+    stream.flush();
+    vi.advanceTimersByTime(1000);
+    expect(sent).toEqual([]);
+  });
+});

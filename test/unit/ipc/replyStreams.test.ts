@@ -1,0 +1,83 @@
+import { describe, expect, it } from 'vitest';
+import type { Message } from '../../../electron/contract/entities';
+import type { ReplyEvent } from '../../../electron/contract/stream';
+import { ReplyStreams } from '../../../electron/replyStreams';
+
+const text = (piece: string, tokens = 1): ReplyEvent => ({ type: 'text', text: piece, tokens, tokensPerSecond: 1 });
+const done = (id: string): ReplyEvent => ({ type: 'done', message: { id } as Message });
+
+describe('ReplyStreams', () => {
+  it('delivers events in order to a listener that was there first', () => {
+    const streams = new ReplyStreams();
+    const got: ReplyEvent[] = [];
+    streams.listen('r', (event) => got.push(event));
+    streams.open('r');
+    streams.receive('r', text('a'));
+    streams.receive('r', done('r'));
+    expect(got).toEqual([text('a'), done('r')]);
+  });
+
+  it('keeps what came before the listener, joined', () => {
+    const streams = new ReplyStreams();
+    streams.open('r');
+    for (let i = 0; i < 5; i++) streams.receive('r', { type: 'prefill', done: i, total: 4 });
+    streams.receive('r', text('a', 1));
+    streams.receive('r', text('b', 2));
+    const got: ReplyEvent[] = [];
+    streams.listen('r', (event) => got.push(event));
+    streams.receive('r', text('c', 3));
+    expect(got).toEqual([{ type: 'prefill', done: 4, total: 4 }, text('ab', 2), text('c', 3)]);
+  });
+
+  it('keeps only the end of a reply that ended before the listener came', () => {
+    const streams = new ReplyStreams();
+    streams.open('r');
+    streams.receive('r', text('a'));
+    streams.receive('r', done('r'));
+    const got: ReplyEvent[] = [];
+    streams.listen('r', (event) => got.push(event));
+    expect(got).toEqual([done('r')]);
+    streams.listen('r', (event) => got.push(event));
+    expect(got).toHaveLength(1);
+  });
+
+  it('ends a subscription with the reply, so that continuing the same message begins anew', () => {
+    const streams = new ReplyStreams();
+    const first: ReplyEvent[] = [];
+    const second: ReplyEvent[] = [];
+    streams.listen('r', (event) => first.push(event));
+    streams.receive('r', done('r'));
+    streams.open('r');
+    streams.receive('r', text('more'));
+    streams.listen('r', (event) => second.push(event));
+    streams.receive('r', done('r'));
+    expect(first).toEqual([done('r')]);
+    expect(second).toEqual([text('more'), done('r')]);
+  });
+
+  it('stops delivering after unsubscribing, and an old unsubscribe does not end a newer subscription', () => {
+    const streams = new ReplyStreams();
+    const got: string[] = [];
+    const stopFirst = streams.listen('r', () => got.push('first'));
+    streams.listen('r', () => got.push('second'));
+    stopFirst();
+    streams.receive('r', text('a'));
+    expect(got).toEqual(['second']);
+    const stop = streams.listen('q', () => got.push('q'));
+    stop();
+    streams.receive('q', text('a'));
+    expect(got).toEqual(['second']);
+  });
+
+  it('forgets old replies nobody listened to', () => {
+    const streams = new ReplyStreams();
+    for (let i = 0; i < 1000; i++) {
+      streams.open(`r${i}`);
+      streams.receive(`r${i}`, done(`r${i}`));
+    }
+    const got: ReplyEvent[] = [];
+    streams.listen('r0', (event) => got.push(event));
+    streams.listen('r999', (event) => got.push(event));
+    expect(got).toEqual([done('r999')]);
+  });
+});
