@@ -1,13 +1,13 @@
 import { contextBridge, ipcRenderer } from 'electron';
 import type { HunchApi } from './contract/api';
-import { eventChannel, invokeChannel, replyPortChannel, verbs } from './contract/channels';
+import { eventChannel, invokeChannel, replyPortChannel, verbNames } from './contract/channelNames';
 import type { AppEvent } from './contract/events';
 import type { ReplyEvent } from './contract/stream';
 import { ReplyStreams } from './replyStreams';
 
 /** Runs sandboxed beside the page. The page gets one function per verb and two subscriptions: no channel, no event object. */
 const calls: Record<string, Record<string, (input?: unknown) => Promise<unknown>>> = {};
-for (const verb of Object.keys(verbs)) {
+for (const verb of verbNames) {
   const [domain, action] = verb.split('.') as [string, string];
   (calls[domain] ??= {})[action] = (input) => ipcRenderer.invoke(invokeChannel, verb, input);
 }

@@ -99,9 +99,4 @@ export type VerbName = keyof typeof verbs;
 export type VerbInput<N extends VerbName> = z.infer<(typeof verbs)[N]['input']>;
 export type VerbOutput<N extends VerbName> = NonNullable<(typeof verbs)[N]['output']> | Extract<(typeof verbs)[N]['output'], null>;
 
-/** The one channel for invokes; the verb's name is its first argument. */
-export const invokeChannel = 'hunch:invoke';
-/** Main → renderer broadcasts (events.ts). */
-export const eventChannel = 'hunch:event';
-/** Main → renderer, carries one MessagePort: { replyId }. */
-export const replyPortChannel = 'hunch:reply-port';
+export { eventChannel, invokeChannel, replyPortChannel } from './channelNames';

@@ -7,9 +7,10 @@ import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { fromWorkerSchema, type FromWorker } from '../../../electron/engine/protocol';
 import { request } from './helpers';
 
-/** The real worker in a real child process. No model is loaded, so no native engine is needed. */
+/** The real worker in a real child process. No model gets as far as the native engine, so an empty module stands for it. */
 const folder = mkdtempSync(path.join(tmpdir(), 'hunch-worker-'));
 const worker = path.join(folder, 'worker.cjs');
+const addon = path.join(folder, 'addon.cjs');
 
 beforeAll(async () => {
   await build({
@@ -22,7 +23,7 @@ beforeAll(async () => {
     external: ['tokenizers', 'onnxruntime-node', '*.node'],
     logLevel: 'silent',
   });
-  // Packages with native code are looked up from the bundle's folder.
+  writeFileSync(addon, 'module.exports = {};');
 }, 60_000);
 afterAll(() => rmSync(folder, { recursive: true, force: true }));
 
@@ -30,7 +31,7 @@ async function withWorker(
   work: (child: ChildProcess, next: () => Promise<FromWorker>) => Promise<void>,
 ): Promise<void> {
   const modules = path.join(__dirname, '..', '..', '..', 'node_modules');
-  const child = fork(worker, { env: { ...process.env, NODE_PATH: modules } });
+  const child = fork(worker, { env: { ...process.env, NODE_PATH: modules, HUNCH_ADDON: addon } });
   const arrived: FromWorker[] = [];
   const waiting: ((message: FromWorker) => void)[] = [];
   child.on('message', (raw) => {
