@@ -92,6 +92,7 @@ interface Control {
  * engine process.
  */
 export class Runtime {
+  readonly vocabularySize: number;
   private readonly sessions: ChatSessions;
   private readonly running = new Map<Control, Promise<unknown>>();
 
@@ -102,6 +103,7 @@ export class Runtime {
     private readonly model: NativeModel,
     file: ModelFile,
   ) {
+    this.vocabularySize = file.spec.vocabulary;
     this.sessions = new ChatSessions(model, encoder, file.spec, info.contextLength);
   }
 

@@ -1,0 +1,81 @@
+import { Command } from 'commander';
+import { version } from '../../package.json';
+import { defaultSampling } from '../contract/entities';
+import type { BenchOptions } from './bench';
+import { bench } from './bench';
+import { models, pull } from './models';
+import { decimal, jsonOption, wholeNumber, withModelOptions } from './options';
+import { fail } from './output';
+import type { PerplexityCommandOptions } from './perplexity';
+import { perplexity } from './perplexity';
+import type { RunOptions } from './run';
+import { run } from './run';
+
+/** Runs a command's work; its errors end the process with a sentence and exit code 1. */
+function action<A extends unknown[]>(work: (...args: A) => Promise<void>): (...args: A) => Promise<void> {
+  return async (...args) => {
+    try {
+      await work(...args);
+    } catch (error) {
+      fail(
+        error,
+        args.some((value) => (value as { json?: boolean } | null)?.json === true),
+      );
+    }
+  };
+}
+
+export function program(): Command {
+  const hunch = new Command('hunch')
+    .description('Chat with language models on your own computer.')
+    .version(version)
+    .showHelpAfterError('(see "hunch --help")');
+
+  withModelOptions(hunch.command('run'))
+    .description('reply to a prompt, or chat line by line without one')
+    .argument('[prompt]')
+    .option('-s, --system <text>', 'system prompt', '')
+    .option('-c, --ctx-size <n>', 'context length in tokens', wholeNumber(64, 131_072), 4096)
+    .option('--temperature <x>', '0 = always the likeliest token', decimal(0, 5), defaultSampling.temperature)
+    .option('--top-k <n>', '0 = off', wholeNumber(0, 1000), defaultSampling.topK)
+    .option('--top-p <x>', '1 = off', decimal(0, 1), defaultSampling.topP)
+    .option('--min-p <x>', '0 = off', decimal(0, 1), defaultSampling.minP)
+    .option('--repeat-penalty <x>', '1 = off', decimal(0.5, 2), defaultSampling.repeatPenalty)
+    .option('--seed <n>', 'makes the reply repeatable', wholeNumber(0, 0xffffffff))
+    .option('-n, --max-tokens <n>', 'length of the reply at most', wholeNumber(1, 131_072), defaultSampling.maxTokens)
+    .action(action((prompt: string | undefined, options: RunOptions) => run(prompt, options)));
+
+  withModelOptions(hunch.command('bench'))
+    .description('measure prefill (pp512) and decode (tg128) beside the memory bandwidth')
+    .option('-r, --repetitions <n>', 'measured runs of each, after one warm-up', wholeNumber(1, 100), 5)
+    .action(action((options: BenchOptions) => bench(options)));
+
+  withModelOptions(hunch.command('perplexity'))
+    .description("measure perplexity on a text file, by llama-perplexity's protocol")
+    .argument('<file>')
+    .option('-c, --ctx-size <n>', 'tokens of a window', wholeNumber(8, 131_072), 512)
+    .option('--chunks <n>', 'score only the first n windows', wholeNumber(1, 1_000_000))
+    .action(action((file: string, options: PerplexityCommandOptions) => perplexity(file, options)));
+
+  hunch
+    .command('pull')
+    .description('download a model of the catalogue')
+    .argument('<id>')
+    .addOption(jsonOption())
+    .action(action((id: string, options: { json?: boolean }) => pull(id, options)));
+
+  hunch
+    .command('models')
+    .description('list the models')
+    .option('--verify', "compare the catalogue models' SHA-256 too")
+    .addOption(jsonOption())
+    .action(action((options: { json?: boolean; verify?: boolean }) => models(options)));
+
+  return hunch;
+}
+
+if (require.main === module) {
+  void program()
+    .parseAsync()
+    .catch((error: unknown) => fail(error, false));
+}

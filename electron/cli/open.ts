@@ -1,0 +1,34 @@
+import { Runtime } from '../engine/runtime';
+import { ModelLibrary } from '../models/library';
+import type { ResolvedModel } from '../models/library';
+import { modelsFolder } from '../paths';
+import type { ModelOptions } from './options';
+import { progressLine } from './output';
+
+export const library = (): ModelLibrary => new ModelLibrary(modelsFolder());
+
+/** Opens the model that the options name. */
+export async function openModel(
+  { model, threads, isa }: ModelOptions,
+  contextLength?: number,
+): Promise<{ runtime: Runtime; resolved: ResolvedModel }> {
+  const resolved = await library().resolve(model);
+  const progress = progressLine();
+  try {
+    const runtime = await Runtime.open(resolved.path, {
+      threads,
+      ...(isa ? { isa } : {}),
+      ...(contextLength === undefined ? {} : { contextLength }),
+      onProgress: (fraction) => progress.show(`Loading ${resolved.name}: ${Math.floor(fraction * 100)} %`),
+    });
+    return { runtime, resolved };
+  } finally {
+    progress.end();
+  }
+}
+
+/** What a measurement was taken with, for its JSON. */
+export function circumstances(runtime: Runtime, { id, name }: ResolvedModel): Record<string, unknown> {
+  const { quantization, isa, threads } = runtime.info;
+  return { model: { id, name, quantization, path: runtime.info.path }, isa, threads };
+}

@@ -1,0 +1,51 @@
+import { InvalidArgumentError, Option } from 'commander';
+import type { Command } from 'commander';
+import type { Isa } from '../engine/addon';
+import { starterModelId } from '../models/catalogue';
+
+/** What every command that runs a model takes. */
+export interface ModelOptions {
+  model: string;
+  threads: number;
+  isa?: Isa;
+  json?: boolean;
+}
+
+export function wholeNumber(min: number, max: number): (text: string) => number {
+  return (text) => {
+    const number = Number(text);
+    if (!/^\d+$/.test(text) || number < min || number > max) {
+      throw new InvalidArgumentError(`It must be a whole number from ${min} to ${max}.`);
+    }
+    return number;
+  };
+}
+
+export function decimal(min: number, max: number): (text: string) => number {
+  return (text) => {
+    const number = Number(text);
+    if (text.trim() === '' || !(number >= min && number <= max)) {
+      throw new InvalidArgumentError(`It must be a number from ${min} to ${max}.`);
+    }
+    return number;
+  };
+}
+
+export const jsonOption = (): Option => new Option('--json', 'print one JSON object instead of text');
+
+export function withModelOptions(command: Command): Command {
+  return command
+    .addOption(new Option('-m, --model <path|id>', 'a .gguf file or a model of the list').default(starterModelId))
+    .addOption(
+      new Option('-t, --threads <n>', 'threads; 0 = one per physical core').argParser(wholeNumber(0, 256)).default(0),
+    )
+    .addOption(
+      new Option('--isa <name>', 'kernels to use instead of the best ones').choices([
+        'scalar',
+        'avx2',
+        'avx512',
+        'neon',
+      ]),
+    )
+    .addOption(jsonOption());
+}
