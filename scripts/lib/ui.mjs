@@ -73,6 +73,10 @@ export function reportFailure(stepName, error) {
   }
 }
 
+const longestCause = 50; // lines
+
 function indent(text) {
-  return text.trimEnd().split('\n').join('\n          ');
+  const lines = text.trimEnd().split('\n');
+  const shown = lines.length > longestCause ? [...lines.slice(0, 20), '…', ...lines.slice(20 - longestCause)] : lines;
+  return shown.join('\n          ');
 }

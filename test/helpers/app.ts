@@ -39,18 +39,20 @@ export async function launchApp(options: LaunchOptions = {}): Promise<RunningApp
   if (!runtime) throw new Error('Electron is not set up: run `npm run setup` first.');
   const home = options.home ?? temporaryHome();
   const inherited = Object.entries(process.env).filter(([name, value]) => value !== undefined && !isTestRunners(name));
-  const app = await _electron.launch({
-    executablePath: runtime.executable,
-    args: ['--disable-gpu', ...(options.args ?? []), root],
-    cwd: root,
-    env: {
-      ...(Object.fromEntries(inherited) as Record<string, string>),
-      HUNCH_HOME: home,
-      HUNCH_MODELS: options.models ?? modelsFolder(),
-      ...options.env,
-    },
-    timeout: 60_000,
-  });
+  const app = await _electron
+    .launch({
+      executablePath: runtime.executable,
+      args: ['--disable-gpu', ...(options.args ?? []), root],
+      cwd: root,
+      env: {
+        ...(Object.fromEntries(inherited) as Record<string, string>),
+        HUNCH_HOME: home,
+        HUNCH_MODELS: options.models ?? modelsFolder(),
+        ...options.env,
+      },
+      timeout: 60_000,
+    })
+    .catch(rethrowShort);
   const log = collectLog(app);
   const ended = new Promise<void>((resolve) => app.process().once('exit', () => resolve()));
   const running = {
@@ -76,6 +78,13 @@ export async function launchApp(options: LaunchOptions = {}): Promise<RunningApp
     await running.close();
     throw new Error(`The app opened no window. It wrote:\n${log()}`, { cause: error });
   }
+}
+
+/** Playwright's error holds everything that Chromium wrote. */
+function rethrowShort(error: Error): never {
+  const lines = error.message.replace(/\u001b\[[0-9;]*m/g, '').split('\n');
+  const shown = lines.length > 24 ? [...lines.slice(0, 12), '…', ...lines.slice(-12)] : lines;
+  throw new Error(`Electron did not start. ${shown.join('\n')}`, { cause: error });
 }
 
 /** Variables that would change how the app behaves: it must run as it does for a person. */
