@@ -55,6 +55,7 @@ export function App() {
             </>
           )}
           <Composer />
+          <Notices />
         </main>
         {panelShown && (
           <aside className={css.panel} aria-label="Chat settings">
@@ -69,7 +70,6 @@ export function App() {
         <Panel />
       </Drawer>
       <SettingsDialog />
-      <Notices />
       <Announcer />
     </Tooltip.Provider>
   );

@@ -7,7 +7,7 @@ import { EarlierMessages } from './EarlierMessages';
 import { Reply } from './Reply';
 import { UserMessage } from './UserMessage';
 
-const page = 40; // messages
+const page = 20; // messages
 
 /** One chat's branch. Mounted anew for each chat (key), so that scrolling and paging start fresh. */
 export function Conversation({ chatId }: { chatId: string }) {

@@ -1,5 +1,6 @@
 import { Dialog } from 'radix-ui';
 import type { ReactNode } from 'react';
+import { focusContainer } from '../lib/focusContainer';
 import css from './Drawer.module.css';
 
 interface DrawerProps {
@@ -17,7 +18,12 @@ export function Drawer({ open, side, title, onClose, children }: DrawerProps) {
       <Dialog.Portal>
         {/* Not Dialog.Overlay, as in SettingsDialog. */}
         <div className={css.overlay} />
-        <Dialog.Content className={css.drawer} data-side={side} aria-describedby={undefined}>
+        <Dialog.Content
+          className={css.drawer}
+          data-side={side}
+          aria-describedby={undefined}
+          onOpenAutoFocus={focusContainer}
+        >
           <Dialog.Title className="visually-hidden">{title}</Dialog.Title>
           {children}
         </Dialog.Content>

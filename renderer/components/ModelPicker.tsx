@@ -1,5 +1,6 @@
 import { ChevronDown } from 'lucide-react';
 import { Popover } from 'radix-ui';
+import { focusContainer } from '../lib/focusContainer';
 import { engineSummary } from '../lib/engineSummary';
 import { useStore } from '../store/store';
 import { ModelList } from './ModelList';
@@ -23,7 +24,14 @@ export function ModelPicker() {
         <ChevronDown size={15} aria-hidden />
       </Popover.Trigger>
       <Popover.Portal>
-        <Popover.Content className={css.popover} align="end" sideOffset={6} collisionPadding={10} aria-label="Models">
+        <Popover.Content
+          className={css.popover}
+          align="end"
+          sideOffset={6}
+          collisionPadding={10}
+          aria-label="Models"
+          onOpenAutoFocus={focusContainer}
+        >
           <ModelList onChosen={() => setOpen(false)} />
         </Popover.Content>
       </Popover.Portal>

@@ -8,7 +8,7 @@ import css from './Notices.module.css';
 
 const shownMs = 8000;
 
-/** Notes at the bottom: errors stay until dismissed, others go by themselves unless pointed at or focused. */
+/** Notes under the header, where they hide neither the draft nor the last line: errors stay until dismissed, others go by themselves unless pointed at or focused. */
 export function Notices() {
   const notices = useStore((s) => s.notices);
   const errors = notices.filter((n) => n.kind === 'error');
@@ -62,7 +62,7 @@ function NoticeCard({ notice }: { notice: Notice }) {
           {action.label}
         </button>
       )}
-      <IconButton small label="Dismiss" tipSide="top" onClick={() => dismiss(id)}>
+      <IconButton small label="Dismiss" onClick={() => dismiss(id)}>
         <X size={15} aria-hidden />
       </IconButton>
     </div>

@@ -22,7 +22,7 @@ export const Reply = memo(function Reply({ messageId, last }: { messageId: strin
       {message.text !== '' && <Markdown text={message.text} growing={writing} />}
       {writing && <ReplyProgress messageId={messageId} started={message.text !== ''} />}
       <ReplyNotice message={message} />
-      {!writing && <ReplyFooter message={message} />}
+      {!writing && (message.text !== '' || message.siblings.length > 1) && <ReplyFooter message={message} />}
     </article>
   );
 });

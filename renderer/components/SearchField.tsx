@@ -10,9 +10,10 @@ export function SearchField() {
   const input = useRef<HTMLInputElement>(null);
 
   useEffect(() => {
-    if (wish.target !== 'search' || wish.n === 0) return;
+    if (wish.target !== 'search') return;
     input.current?.focus();
     input.current?.select();
+    useStore.getState().wishFocus(null); // fulfilled: a later mount must not take the focus again
   }, [wish]);
 
   return (

@@ -23,7 +23,14 @@ export function SettingsDialog() {
       <Dialog.Portal>
         {/* Not Dialog.Overlay: it locks the page's scrolling with an inline style, which the policy forbids and we do not need. */}
         <div className={css.overlay} />
-        <Dialog.Content className={css.dialog} aria-describedby={undefined}>
+        <Dialog.Content
+          className={css.dialog}
+          aria-describedby={undefined}
+          onOpenAutoFocus={(event) => {
+            event.preventDefault();
+            (event.currentTarget as HTMLElement).querySelector<HTMLElement>('[role=tab][data-state=active]')?.focus();
+          }}
+        >
           <header className={css.head}>
             <Dialog.Title>Settings</Dialog.Title>
             <Dialog.Close asChild>

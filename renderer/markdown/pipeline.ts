@@ -1,16 +1,23 @@
 import type { Options } from 'react-markdown';
 import rehypeHighlight from 'rehype-highlight';
 import rehypeKatex from 'rehype-katex';
+import remarkBreaks from 'remark-breaks';
 import remarkGfm from 'remark-gfm';
 import type { PluggableList } from 'unified';
 import { remarkChatMath } from './mathSyntax';
+import { remarkHtmlAsText } from './remarkHtmlAsText';
 
 /*
- * The one way from a model's text to elements, for replies that stream and for history alike. Text is untrusted: raw HTML
- * becomes visible text (no rehype-raw), URLs pass `safeUrl`, images are never fetched (components.tsx), and
+ * The one way from a model's text to elements, for replies that stream and for history alike. Text is untrusted: HTML
+ * becomes visible text, URLs pass `safeUrl`, images are never fetched (components.tsx), and
  * KaTeX runs without `trust`, with its macros' expansion bounded.
  */
-export const remarkPlugins: PluggableList = [[remarkGfm, { singleTilde: false }], remarkChatMath];
+export const remarkPlugins: PluggableList = [
+  [remarkGfm, { singleTilde: false }],
+  remarkChatMath,
+  remarkBreaks, // models end the lines of a poem or an address with a plain newline
+  remarkHtmlAsText,
+];
 
 const katex: PluggableList[number] = [
   rehypeKatex,

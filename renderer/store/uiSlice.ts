@@ -1,9 +1,8 @@
 import type { Slice } from './store';
 
-/** Where the keyboard should go next; the counter makes a repeated wish a new one. */
+/** Where the keyboard should go next. A new object each time, so that a repeated wish is a new one. */
 export interface FocusWish {
-  target: 'composer' | 'search';
-  n: number;
+  target: 'composer' | 'search' | null;
 }
 
 export interface UiSlice {
@@ -28,7 +27,7 @@ export const createUiSlice: Slice<UiSlice> = (set, get) => ({
   modelPickerOpen: false,
   narrow: false,
   drawer: null,
-  focusWish: { target: 'composer', n: 0 },
+  focusWish: { target: null },
   setSettingsOpen: (settingsOpen) => set({ settingsOpen }),
   setModelPickerOpen: (modelPickerOpen) => set({ modelPickerOpen }),
   setNarrow: (narrow) => set({ narrow, drawer: null }),
@@ -43,7 +42,7 @@ export const createUiSlice: Slice<UiSlice> = (set, get) => ({
     if (narrow) set({ drawer: drawer === 'panel' ? null : 'panel' });
     else void get().setSettings({ panelOpen: !settings?.panelOpen });
   },
-  wishFocus: (target) => set((s) => ({ focusWish: { target, n: s.focusWish.n + 1 } })),
+  wishFocus: (target) => set({ focusWish: { target } }),
   focusSearch: () => {
     if (get().narrow) set({ drawer: 'sidebar' });
     else if (!get().settings?.sidebarOpen) void get().setSettings({ sidebarOpen: true });
