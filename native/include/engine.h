@@ -22,7 +22,8 @@ struct Status {
   static Status error(std::string code, std::string message) { return {std::move(code), std::move(message)}; }
 };
 
-enum class TensorType : uint8_t { F32, F16, BF16, Q8_0, Q4_0, Q4_1 };
+enum class TensorType : uint8_t { F32, F16, BF16, Q8_0, Q4_0, Q4_1, Q5_0, Q5_1, Q4_K, Q5_K, Q6_K, IQ4_NL };
+constexpr size_t kTensorTypes = 12;
 std::optional<TensorType> tensor_type_from_name(std::string_view name);
 const char* tensor_type_name(TensorType type);
 

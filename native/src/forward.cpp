@@ -10,7 +10,7 @@ void ActivationBuffer::resize(uint32_t tokens, uint32_t cols) {
   f.resize(n);
   q.resize(n);
   d.resize((n + kQuantBlock - 1) / kQuantBlock);
-  sum.resize((n + kQuantBlock - 1) / kQuantBlock);
+  sum.resize((n + kQuantBlock - 1) / kQuantBlock * 2);
 }
 
 void Scratch::allocate(const Model& model, uint32_t context, unsigned lanes) {
@@ -74,7 +74,7 @@ struct Lane {
   void quantize(ActivationBuffer& b, uint32_t t, uint32_t cols) {
     if (cols % kQuantBlock) return;  // only float matrices have such widths
     const size_t at = (size_t)t * cols;
-    k.quantize(b.f.data() + at, cols, b.q.data() + at, b.d.data() + at / kQuantBlock, b.sum.data() + at / kQuantBlock);
+    k.quantize(b.f.data() + at, cols, b.q.data() + at, b.d.data() + at / kQuantBlock, b.sum.data() + at / kQuantBlock * 2);
   }
 
   void multiply(const PackedMatrix& m, Range groups, const Activations& x, uint32_t count, float* out, size_t stride, bool add) {
@@ -315,7 +315,7 @@ void score_batch(const Model& model, Pool& pool, Scratch& s, uint32_t first, std
         k.rms_norm(s.x.data() + (size_t)(first + begin + i) * m.width, model.output_norm.data(), m.width, m.norm_epsilon, f);
         if (m.width % kQuantBlock == 0) {
           const size_t at = (size_t)i * m.width;
-          k.quantize(f, m.width, s.batch.q.data() + at, s.batch.d.data() + at / kQuantBlock, s.batch.sum.data() + at / kQuantBlock);
+          k.quantize(f, m.width, s.batch.q.data() + at, s.batch.d.data() + at / kQuantBlock, s.batch.sum.data() + at / kQuantBlock * 2);
         }
       }
       pool.barrier();

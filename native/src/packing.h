@@ -1,9 +1,14 @@
 // The in-memory weight layout that the kernels read: 16 rows interleaved, so that a vector lane is a row and one pass over memory is
-// one straight line.
-//   quantised group: [blocks][16] f16 d (Q4_1: then [16] f16 m), padded to 64 bytes; then [blocks] of quants:
-//     Q4_0/Q4_1  4 vectors of 64 bytes; byte 4r+b of vector v: row r, low nibble column 4v+b, high nibble column 16+4v+b
-//     Q8_0       8 vectors of 64 bytes; byte 4r+b of vector v: row r, column 4v+b, plus 128
-//   float group: [columns][16] of the type.
+// one straight line. A block is 32 columns. Quants of a block:
+//   nibbles     4 vectors of 64 bytes; byte 4r+b of vector v: row r, low nibble column 4v+b, high nibble column 16+4v+b
+//   bytes       8 vectors of 64 bytes; byte 4r+b of vector v: row r, column 4v+b (Q8_0: plus 128)
+//   bit plane   64 bytes; bit v of byte 4r+b: bit 4 of row r, column 4v+b
+//   bit pairs   2 x 64 bytes; bits 2(v % 4) of byte 4r+b of plane v / 4: bits 4 and 5 of row r, column 4v+b
+// Groups:
+//   Q4_0 Q4_1 Q5_0 Q5_1 Q8_0 IQ4_NL   [blocks][16] f16 d (…_1: then [16] f16 m), padded to 64 bytes; then [blocks] quants
+//   Q4_K Q5_K   per superblock: [16] f16 d, [16] f16 dmin, [8][16] u8 scales, [8][16] u8 mins, [8] quants
+//   Q6_K        per superblock: [16] f16 d, [8][2][16] i8 scales, 32 bytes unused, [8] quants
+//   F32 F16 BF16   [columns][16] of the type
 // Rows past the matrix's last are zeros.
 #pragma once
 

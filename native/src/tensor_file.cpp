@@ -24,7 +24,8 @@ struct TypeRow {
   const char* name;
   uint32_t columns, bytes;  // of a block
 };
-static const TypeRow types[] = {{"F32", 1, 4}, {"F16", 1, 2}, {"BF16", 1, 2}, {"Q8_0", 32, 34}, {"Q4_0", 32, 18}, {"Q4_1", 32, 20}};
+static const TypeRow types[kTensorTypes] = {{"F32", 1, 4},     {"F16", 1, 2},     {"BF16", 1, 2},     {"Q8_0", 32, 34},   {"Q4_0", 32, 18},   {"Q4_1", 32, 20},
+                                            {"Q5_0", 32, 22},  {"Q5_1", 32, 24},  {"Q4_K", 256, 144}, {"Q5_K", 256, 176}, {"Q6_K", 256, 210}, {"IQ4_NL", 32, 18}};
 
 std::optional<TensorType> tensor_type_from_name(std::string_view name) {
   for (size_t i = 0; i < std::size(types); i++)

@@ -4,12 +4,13 @@
 #include <cstring>
 
 #include "half.h"
+#include "iq4_values.h"
 #include "kernels.h"
 
 namespace hunch {
 namespace avx2_isa {
 
-constexpr int kQuantTile = 4, kFloatTile = 2;  // tokens that share one decoded weight block
+constexpr int kQuantTile = 4, kSuperTile = 2, kFloatTile = 2;  // tokens that share one decoded weight block
 #include "simd_avx2.h"
 #include "kernels.inl"
 

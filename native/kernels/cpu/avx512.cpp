@@ -4,12 +4,13 @@
 #include <cstring>
 
 #include "half.h"
+#include "iq4_values.h"
 #include "kernels.h"
 
 namespace hunch {
 namespace avx512_isa {
 
-constexpr int kQuantTile = 8, kFloatTile = 4;  // tokens that share one decoded weight block
+constexpr int kQuantTile = 8, kSuperTile = 4, kFloatTile = 4;  // tokens that share one decoded weight block
 #include "simd_avx512.h"
 #include "kernels.inl"
 

@@ -11,6 +11,7 @@ namespace hunch {
 
 constexpr uint32_t kLanes = 16;          // rows that one weight group interleaves
 constexpr uint32_t kQuantBlock = 32;     // columns that share a scale
+constexpr uint32_t kSuperBlock = 256;    // columns of a K-quant's superblock
 constexpr uint32_t kAttentionChunk = 64;  // positions per flash-attention partial; fixed, so that results do not depend on threads
 constexpr uint32_t kMaxQueries = 8;      // queries that one attention call shares K and V loads between
 
@@ -19,7 +20,7 @@ struct Activations {
   const float* f = nullptr;      // [tokens][cols]
   const int8_t* q = nullptr;     // [tokens][cols]
   const float* d = nullptr;      // [tokens][cols / 32] scale of a block
-  const int32_t* sum = nullptr;  // [tokens][cols / 32] sum of a block's q
+  const int32_t* sum = nullptr;  // [tokens][cols / 32][2] sums of a block's first and second 16 q
 };
 
 // out[t][row] (+)= sum over cols of W[row][col] * x[t][col], for `groups` groups of 16 rows (packing.h gives their layout).
@@ -58,7 +59,7 @@ struct Kernels {
   void (*quantize)(const float* x, uint32_t n, int8_t* q, float* d, int32_t* sum);
   // out = x / sqrt(mean(x^2) + epsilon) * w
   void (*rms_norm)(const float* x, const float* w, uint32_t n, float epsilon, float* out);
-  void (*matmul[6])(const MatmulArgs&);  // by TensorType
+  void (*matmul[kTensorTypes])(const MatmulArgs&);  // by TensorType
   // Rotates the pairs (2i, 2i+1) of the first rope_width dimensions (llama's GGUF order); cosine/sine: [rope_width / 2].
   void (*rope_interleaved)(float* x, uint32_t rope_width, const float* cosine, const float* sine);
   void (*gate[3])(float* gate, const float* up, uint32_t n);  // by Activation: gate = act(gate) * up

@@ -3,12 +3,13 @@
 #include <cstring>
 
 #include "half.h"
+#include "iq4_values.h"
 #include "kernels.h"
 
 namespace hunch {
 namespace scalar_isa {
 
-constexpr int kQuantTile = 4, kFloatTile = 4;  // tokens that share one decoded weight block
+constexpr int kQuantTile = 4, kSuperTile = 4, kFloatTile = 4;  // tokens that share one decoded weight block
 #include "simd_scalar.h"
 #include "kernels.inl"
 

@@ -38,6 +38,15 @@ inline vb vb_load(const uint8_t* p) { return {_mm512_loadu_si512(p)}; }
 inline vb vb_low(vb a) { return {_mm512_and_si512(a.v, _mm512_set1_epi8(0x0F))}; }
 inline vb vb_high(vb a) { return {_mm512_and_si512(_mm512_srli_epi16(a.v, 4), _mm512_set1_epi8(0x0F))}; }
 
+template <int N> inline vb vb_shl(vb a) { return {_mm512_slli_epi16(a.v, N)}; }  // across byte borders: mask afterwards
+template <int N> inline vb vb_shr(vb a) { return {_mm512_srli_epi16(a.v, N)}; }
+inline vb vb_or_masked(vb a, vb b, uint8_t mask) { return {_mm512_ternarylogic_epi64(a.v, b.v, _mm512_set1_epi8((char)mask), 0xF8)}; }  // a | (b & mask)
+inline vb vb_lookup(const uint8_t table[16], vb index) {
+  return {_mm512_shuffle_epi8(_mm512_broadcast_i32x4(_mm_loadu_si128((const __m128i*)table)), index.v)};
+}
+inline vf vf_load_u8(const uint8_t* p) { return {_mm512_cvtepi32_ps(_mm512_cvtepu8_epi32(_mm_loadu_si128((const __m128i*)p)))}; }
+inline vf vf_load_i8(const uint8_t* p) { return {_mm512_cvtepi32_ps(_mm512_cvtepi8_epi32(_mm_loadu_si128((const __m128i*)p)))}; }
+
 // acc[lane] += sum over 4 of w[lane][i] * x[i]; w < 128, x int8.
 inline vi dot4(vi acc, vb w, int32_t x) { return {_mm512_dpbusd_epi32(acc.v, w.v, _mm512_set1_epi32(x))}; }
 // The same for Q8 weights, off by kQ8Bias * sum(x).

@@ -53,6 +53,23 @@ inline vb vb_load(const uint8_t* p) { vb r; HUNCH_REGS r.v[i] = vld1q_u8(p + 16 
 inline vb vb_low(vb a) { HUNCH_REGS a.v[i] = vandq_u8(a.v[i], vdupq_n_u8(0x0F)); return a; }
 inline vb vb_high(vb a) { HUNCH_REGS a.v[i] = vshrq_n_u8(a.v[i], 4); return a; }
 
+template <int N> inline vb vb_shl(vb a) { HUNCH_REGS a.v[i] = vshlq_n_u8(a.v[i], N); return a; }
+template <int N> inline vb vb_shr(vb a) { HUNCH_REGS a.v[i] = vshrq_n_u8(a.v[i], N); return a; }
+inline vb vb_or_masked(vb a, vb b, uint8_t mask) { HUNCH_REGS a.v[i] = vorrq_u8(a.v[i], vandq_u8(b.v[i], vdupq_n_u8(mask))); return a; }
+inline vb vb_lookup(const uint8_t table[16], vb a) { HUNCH_REGS a.v[i] = vqtbl1q_u8(vld1q_u8(table), a.v[i]); return a; }
+inline vf vf_load_u8(const uint8_t* p) {
+  const uint8x16_t b = vld1q_u8(p);
+  const uint16x8_t lo = vmovl_u8(vget_low_u8(b)), hi = vmovl_u8(vget_high_u8(b));
+  return {{vcvtq_f32_u32(vmovl_u16(vget_low_u16(lo))), vcvtq_f32_u32(vmovl_u16(vget_high_u16(lo))),
+           vcvtq_f32_u32(vmovl_u16(vget_low_u16(hi))), vcvtq_f32_u32(vmovl_u16(vget_high_u16(hi)))}};
+}
+inline vf vf_load_i8(const uint8_t* p) {
+  const int8x16_t b = vreinterpretq_s8_u8(vld1q_u8(p));
+  const int16x8_t lo = vmovl_s8(vget_low_s8(b)), hi = vmovl_s8(vget_high_s8(b));
+  return {{vcvtq_f32_s32(vmovl_s16(vget_low_s16(lo))), vcvtq_f32_s32(vmovl_s16(vget_high_s16(lo))),
+           vcvtq_f32_s32(vmovl_s16(vget_low_s16(hi))), vcvtq_f32_s32(vmovl_s16(vget_high_s16(hi)))}};
+}
+
 // w < 128, so that it may be read as signed.
 inline vi dot4(vi acc, vb w, int32_t x) {
   const int8x16_t xs = vreinterpretq_s8_s32(vdupq_n_s32(x));
