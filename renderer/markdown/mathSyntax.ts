@@ -1,32 +1,32 @@
 import { mathFromMarkdown } from 'mdast-util-math';
 import type { InlineMath } from 'mdast-util-math';
-import { math } from 'micromark-extension-math';
+import type {} from 'micromark-extension-math'; // names its tokens
 import type { CompileContext, Extension as FromMarkdown, Token } from 'mdast-util-from-markdown';
 import type { Code, Construct, Effects, Extension, State, TokenizeContext } from 'micromark-util-types';
 import type { Processor } from 'unified';
+import {
+  backslash,
+  bracketClose,
+  bracketOpen,
+  dollar,
+  isDigit,
+  isLineEnding,
+  isSpace,
+  parenClose,
+  parenOpen,
+} from './characters';
+import { bracketFlow, dollarFlow } from './mathFlow';
 
 /**
  * Math as language models write it: `$x$`, `$$x$$`, `\(x\)`, `\[x\]`. remark-math alone knows only dollars, and it takes
  * "$5 or $10" for a formula. Here a single dollar follows pandoc's rule: no space inside the dollars, no digit after
- * the closing one. Blocks fenced by lines of `$$` stay remark-math's.
+ * the closing one. mathFlow.ts has the formulas that are blocks of their own.
  */
 declare module 'micromark-util-types' {
   interface Token {
     mathDisplay?: boolean;
   }
 }
-
-const dollar = 36;
-const backslash = 92;
-const parenOpen = 40;
-const parenClose = 41;
-const bracketOpen = 91;
-const bracketClose = 93;
-
-/** micromark's codes: negative = line endings, tabs and virtual spaces. */
-const isLineEnding = (code: Code): boolean => code !== null && code < -2;
-const isSpace = (code: Code): boolean => code !== null && (code < 0 || code === 32);
-const isDigit = (code: Code): boolean => code !== null && code >= 48 && code <= 57;
 
 /** Content up to `atEnd`, one mathTextData token a line. `atEnd` sees each character and may take over by returning a state. */
 function content(effects: Effects, nok: State, atEnd: (code: Code, previous: Code) => State | undefined): State {
@@ -172,8 +172,10 @@ const syntax = (): Extension => {
     },
   };
   const backslashes: Construct = { name: 'mathText', tokenize: tokenizeBackslash };
-  const { flow } = math();
-  return { ...(flow ? { flow } : {}), text: { [dollar]: dollars, [backslash]: backslashes } };
+  return {
+    flow: { [dollar]: dollarFlow, [backslash]: bracketFlow },
+    text: { [dollar]: dollars, [backslash]: backslashes },
+  };
 };
 
 const toTree = (): FromMarkdown => ({
