@@ -13,12 +13,17 @@ export interface ModelFile {
   path: string;
 }
 
+export interface LoadSettings {
+  threads: number; // 0 = one per physical core
+  contextLength: number;
+}
+
 export interface HostOptions {
   fork: ForkEngine;
   /** Errors: not-found, model-missing, model-… */
   findModel(modelId: string): Promise<ModelFile>;
   /** Read before each load; a change takes effect with the next `select`. */
-  settings(): { threads: number; contextLength: number };
+  settings(): LoadSettings;
   onStatus(status: EngineStatus): void;
   log(line: string): void;
   crashes?: CrashLog;
@@ -65,6 +70,8 @@ export class EngineHost {
   private wanted: string | null = null;
   private current: EngineStatus = stoppedStatus;
   private closed = false;
+  /** A turn of the queue is loading and starts the process again itself. */
+  private ensuring = false;
   private lastLoadId = 0;
   private starting: Wait<void> | null = null;
   private loading: (Wait<RuntimeInfo> & { loadId: number }) | null = null;
@@ -147,13 +154,23 @@ export class EngineHost {
     this.wanted = modelId;
     if (this.process && this.loaded === key) return;
     await Promise.all(this.streaming);
+    this.ensuring = true;
+    try {
+      await this.loadUntilItStays(file, key, { threads, contextLength });
+    } finally {
+      this.ensuring = false;
+    }
+  }
+
+  /** A crash while loading is tried again until there were too many. */
+  private async loadUntilItStays(file: ModelFile, key: string, settings: LoadSettings): Promise<void> {
     for (;;) {
       if (this.closed) throw new HunchError('engine-unavailable', 'Hunch is closing.');
       if (this.crashes.tooMany()) throw new HunchError('engine-unavailable', gaveUpMessage);
       await this.crashes.pause();
       try {
         await this.start();
-        await this.load(file, key, { threads, contextLength });
+        await this.load(file, key, settings);
         return;
       } catch (error) {
         if (!(error instanceof HunchError && error.code === 'engine-crashed')) throw error;
@@ -277,8 +294,7 @@ export class EngineHost {
     this.lose(how);
     this.setStatus({ ...stoppedStatus, state: 'crashed', modelId: this.wanted, error });
     const modelId = this.wanted;
-    if (modelId === null || this.crashes.tooMany()) return;
-    // Where a turn in the queue is already starting the process again, this one finds the model loaded.
+    if (modelId === null || this.ensuring || this.crashes.tooMany()) return;
     this.enqueue(() => this.ensure(modelId)).catch((reason: unknown) => {
       this.options.log(`engine: not restarted: ${errorBody(reason, this.options.log).message}`);
     });
