@@ -36,6 +36,8 @@ export async function pull(id: string, { json }: { json?: boolean }): Promise<vo
   const cancel = (): void => target.cancelDownload(id);
   process.on('SIGINT', cancel);
   try {
+    const there = (await target.list()).some((model) => model.id === id && model.state === 'available');
+    if (there) await target.verify(id); // a file put there by hand may be another one of the same size
     const model = await target.download(id, {
       onProgress: ({ receivedBytes, totalBytes, source }) => {
         const percent = Math.floor((100 * receivedBytes) / totalBytes);

@@ -7,16 +7,16 @@ export const printJson = (value: unknown): void => print(JSON.stringify(value, n
 
 /** A line on stderr that is written over while something goes on; only for people, not for logs. */
 export function progressLine(): { show: (text: string) => void; end: () => void } {
-  let shown = false;
+  let shown = '';
   return {
     show: (text) => {
-      if (!process.stderr.isTTY) return;
+      if (!process.stderr.isTTY || text === shown) return;
       process.stderr.write(`\r\x1b[2K${text}`);
-      shown = true;
+      shown = text;
     },
     end: () => {
-      if (shown) process.stderr.write('\r\x1b[2K');
-      shown = false;
+      if (shown !== '') process.stderr.write('\r\x1b[2K');
+      shown = '';
     },
   };
 }

@@ -5,7 +5,7 @@ import { HunchError } from '../contract/errors';
 import type { ChatTurn, ReplyResult, Runtime } from '../engine/runtime';
 import { circumstances, openModel } from './open';
 import type { ModelOptions } from './options';
-import { fail, note, print, printJson } from './output';
+import { fail, note, printJson } from './output';
 
 export interface RunOptions extends ModelOptions {
   system: string;
