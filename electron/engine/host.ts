@@ -191,7 +191,7 @@ export class EngineHost {
 
   private async start(): Promise<void> {
     if (this.process) return;
-    this.setStatus({ ...stoppedStatus, state: 'starting', modelId: this.wanted });
+    this.setStatus({ ...this.unloaded(), state: 'starting' });
     await new Promise<void>((resolve, reject) => {
       this.starting = { resolve, reject };
       const child = this.options.fork();
@@ -292,7 +292,7 @@ export class EngineHost {
       : { code: 'engine-crashed', message: 'The engine stopped unexpectedly and is being restarted.' };
     this.process = null;
     this.lose(how);
-    this.setStatus({ ...stoppedStatus, state: 'crashed', modelId: this.wanted, error });
+    this.setStatus({ ...this.unloaded(), state: 'crashed', error });
     const modelId = this.wanted;
     if (modelId === null || this.ensuring || this.crashes.tooMany()) return;
     this.enqueue(() => this.ensure(modelId)).catch((reason: unknown) => {
@@ -315,6 +315,12 @@ export class EngineHost {
     this.loading?.reject(error);
     this.starting?.reject(error);
     this.starting = null;
+  }
+
+  /** The wanted model without a process that holds it. */
+  private unloaded(): EngineStatus {
+    const { modelId, modelName } = this.current;
+    return { ...stoppedStatus, modelId: this.wanted, modelName: modelId === this.wanted ? modelName : null };
   }
 
   private setStatus(status: EngineStatus): void {
