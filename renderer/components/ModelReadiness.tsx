@@ -67,8 +67,7 @@ export function ModelReadiness() {
     return (
       <div className={css.work}>
         <p>
-          {wanted.problem ??
-            engine.error?.message ??
+          {(wanted.state === 'broken' && (wanted.problem ?? engine.error?.message)) ||
             'To chat you need a model. It is downloaded once and stays on this computer.'}
         </p>
         <div className={css.buttons}>
