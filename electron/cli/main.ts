@@ -75,6 +75,10 @@ export function program(): Command {
 }
 
 if (require.main === module) {
+  process.stdout.on('error', (error: NodeJS.ErrnoException) => {
+    if (error.code === 'EPIPE') process.exit(0); // whoever read the output has seen enough
+    throw error;
+  });
   void program()
     .parseAsync()
     .catch((error: unknown) => fail(error, false));
