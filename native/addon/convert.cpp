@@ -42,6 +42,23 @@ Status as_object(const Napi::Value& value, const char* what, Reader& out) {
   return Status::fine();
 }
 
+// {base, scaling?: 'none' | 'linear' | 'yarn', factor?, originalContext?}
+Status to_rope(const Napi::Value& value, const char* what, RopeSpec& out) {
+  Reader r;
+  if (Status s = as_object(value, what, r); !s.ok()) return s;
+  r.real("base", out.base);
+  const Napi::Value scaling = r.field("scaling");
+  if (!r.status.ok() || scaling.IsUndefined()) return r.status;
+  const std::string name = scaling.IsString() ? scaling.As<Napi::String>().Utf8Value() : "";
+  if (name == "none") return r.status;
+  if (name == "linear") out.scaling = RopeScaling::linear;
+  else if (name == "yarn") out.scaling = RopeScaling::yarn;
+  else return wrong(r.path("scaling"), "none, linear or yarn");
+  r.real("factor", out.factor);
+  if (out.scaling == RopeScaling::yarn) r.uint("originalContext", out.original_context);
+  return r.status;
+}
+
 Status to_tensor(const Napi::Value& value, TensorInfo& out) {
   Reader r;
   if (Status s = as_object(value, "tensor", r); !s.ok()) return s;
@@ -89,7 +106,6 @@ Status to_model_spec(const Napi::Value& value, ModelSpec& out) {
   r.uint("vocabulary", out.vocabulary);
   r.uint("trainedContext", out.trained_context);
   r.real("normEpsilon", out.norm_epsilon);
-  r.real("ropeBase", out.rope_base);
   r.uint("ropeWidth", out.rope_width);
   r.text("activation", activation);
   if (!r.status.ok()) return r.status;
@@ -97,6 +113,18 @@ Status to_model_spec(const Napi::Value& value, ModelSpec& out) {
   else if (activation == "gelu") out.activation = Activation::gelu;
   else if (activation == "relu") out.activation = Activation::relu;
   else return wrong("spec.activation", "silu, gelu or relu");
+  if (r.field("rope").IsUndefined()) r.real("ropeBase", out.rope.base);
+  else if (Status s = to_rope(r.field("rope"), "spec.rope", out.rope); !s.ok()) return s;
+  if (!r.field("window").IsUndefined()) {
+    Reader w;
+    if (Status s = as_object(r.field("window"), "spec.window", w); !s.ok()) return s;
+    w.uint("positions", out.window);
+    w.uint("pattern", out.window_pattern);
+    if (!w.status.ok()) return w.status;
+    if (Status s = to_rope(w.field("rope"), "spec.window.rope", out.window_rope); !s.ok()) return s;
+  }
+  if (!r.field("attentionScale").IsUndefined()) r.real("attentionScale", out.attention_scale);
+  if (!r.status.ok()) return r.status;
   const Napi::Value tensors = r.field("tensors");
   if (!tensors.IsArray()) return wrong("spec.tensors", "an array");
   const Napi::Array list = tensors.As<Napi::Array>();

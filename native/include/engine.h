@@ -35,6 +35,16 @@ struct TensorInfo {
 };
 
 enum class Activation : uint8_t { silu, gelu, relu };
+enum class RopeStyle : uint8_t { none, interleaved, neox };  // pairs (2i, 2i+1) or (i, i + width/2)
+enum class RopeScaling : uint8_t { none, linear, yarn };
+
+// Rotary positions of one kind of layer (Su 2021). Frequencies: base^(-2i/width), then scaled.
+struct RopeSpec {
+  float base = 10000;
+  RopeScaling scaling = RopeScaling::none;
+  float factor = 1;               // the context is `factor` times the trained one
+  uint32_t original_context = 0;  // yarn (Peng 2023)
+};
 
 // A GGUF header, read and checked in TypeScript; checked again here against the real file.
 struct ModelSpec {
@@ -49,9 +59,14 @@ struct ModelSpec {
   uint32_t vocabulary = 0;
   uint32_t trained_context = 0;
   float norm_epsilon = 0;
-  float rope_base = 0;
-  uint32_t rope_width = 0;  // rotated dimensions of a head
   Activation activation = Activation::silu;
+  uint32_t rope_width = 0;  // rotated dimensions of a head
+  RopeSpec rope;
+  // Sliding-window layers see the last `window` positions and may rotate differently; every `window_pattern`-th layer is full. 0 = none.
+  uint32_t window = 0;
+  uint32_t window_pattern = 0;
+  RopeSpec window_rope;
+  float attention_scale = 0;  // 0 = 1 / sqrt(head_width)
   std::vector<TensorInfo> tensors;
 };
 

@@ -31,16 +31,16 @@ void Scratch::allocate(const Model& model, uint32_t context, unsigned lanes) {
   partial_sum.resize((size_t)s.heads * chunks);
   partial_acc.resize((size_t)s.heads * chunks * stride);
 
-  const uint32_t half = s.rope_width / 2;
-  cosine.resize((size_t)context * half);
-  sine.resize((size_t)context * half);
-  for (uint32_t i = 0; i < half; i++) {
-    const double frequency = std::pow((double)s.rope_base, -2.0 * i / s.rope_width);
-    for (uint32_t p = 0; p < context; p++) {
-      cosine[(size_t)p * half + i] = (float)std::cos(p * frequency);
-      sine[(size_t)p * half + i] = (float)std::sin(p * frequency);
-    }
-  }
+  if (model.layers.front().post_attention_norm.present() || model.layers.front().post_ffn_norm.present()) branch.resize((size_t)kBatch * s.width);
+  if (model.rope_style == RopeStyle::none) return;
+  rope = make_rope_table(s.rope, s.rope_width, context, model.rope_factors);
+  if (s.window) window_rope = make_rope_table(s.window_rope, s.rope_width, context, {});
+}
+
+static void normalise(const Model& model, const Norm& norm, const float* x, uint32_t n, float* out) {
+  const Kernels& k = *model.kernels;
+  if (norm.bias.empty()) k.rms_norm(x, norm.weight.data(), n, model.spec.norm_epsilon, out);
+  else k.layer_norm(x, norm.weight.data(), norm.bias.data(), n, model.spec.norm_epsilon, out);
 }
 
 namespace {
@@ -59,12 +59,12 @@ struct Lane {
 
   // Normalises (norm != null) and quantises [tokens][cols]. With one token every lane makes its own copy, which is cheaper than a barrier;
   // with more they divide the tokens.
-  Activations prepare(const float* in, uint32_t cols, const float* norm) {
+  Activations prepare(const float* in, uint32_t cols, const Norm* norm) {
     ActivationBuffer& to = tokens == 1 ? s.lane[lane] : s.batch;
     const Range mine = tokens == 1 ? Range{0, 1} : share_of(tokens);
     for (uint32_t t = mine.begin; t < mine.end; t++) {
       float* f = to.f.data() + (size_t)t * cols;
-      if (norm) k.rms_norm(in + (size_t)t * cols, norm, cols, model.spec.norm_epsilon, f);
+      if (norm) normalise(model, *norm, in + (size_t)t * cols, cols, f);
       else std::copy_n(in + (size_t)t * cols, cols, f);
       quantize(to, t, cols);
     }
@@ -105,24 +105,71 @@ struct Lane {
 
   void embed(std::span<const int32_t> ids) {
     const Range mine = share_of(tokens);
-    for (uint32_t t = mine.begin; t < mine.end; t++) unpack_row(model.embedding, (uint32_t)ids[t], s.x.data() + (size_t)t * model.spec.width);
+    const uint32_t width = model.spec.width;
+    for (uint32_t t = mine.begin; t < mine.end; t++) {
+      float* x = s.x.data() + (size_t)t * width;
+      unpack_row(model.embedding, (uint32_t)ids[t], x);
+      if (model.embedding_scale != 1) k.scale(x, width, model.embedding_scale);
+      if (model.positions.data) {
+        float* learned = s.lane[lane].f.data();
+        unpack_row(model.positions, position + t + model.position_offset, learned);
+        k.add(x, learned, width);
+      }
+    }
   }
 
-  // Rotates queries and keys, scales the queries, and appends keys and values to the cache.
-  void rotate_and_store(uint32_t layer) {
+  // x += W in, on this lane's rows. Where the branch has a norm of its own, through s.branch.
+  void residual(const PackedMatrix& w, const std::vector<float>& bias, const Norm& norm, const Activations& in) {
+    const Range groups = share_of(w.groups);
+    const uint32_t width = model.spec.width, begin = groups.begin * kLanes, end = std::min(groups.end * kLanes, width);
+    float* out = norm.present() ? s.branch.data() : s.x.data();
+    multiply(w, groups, in, tokens, out, width, !norm.present());
+    if (!bias.empty() && begin < end)
+      for (uint32_t t = 0; t < tokens; t++) k.add(out + (size_t)t * width + begin, bias.data() + begin, end - begin);
+    pool.barrier();
+    if (!norm.present()) return;
+    const Range mine = share_of(tokens);
+    for (uint32_t t = mine.begin; t < mine.end; t++) {
+      float* branch = s.branch.data() + (size_t)t * width;
+      normalise(model, norm, branch, width, branch);
+      k.add(s.x.data() + (size_t)t * width, branch, width);
+    }
+    pool.barrier();
+  }
+
+  // Biases, norms and rotates queries and keys, scales the queries, and appends keys and values to the cache.
+  void rotate_and_store(uint32_t index) {
     const ModelSpec& m = model.spec;
+    const Layer& l = model.layers[index];
+    const RopeTable& table = l.windowed ? s.window_rope : s.rope;
     const uint32_t hw = m.head_width, per_token = m.heads + m.kv_heads;
-    const float query_scale = 1.0f / std::sqrt((float)hw);
+    const float query_scale = m.attention_scale > 0 ? m.attention_scale : 1.0f / std::sqrt((float)hw);
     const Range mine = share_of(tokens * per_token);
     for (uint32_t i = mine.begin; i < mine.end; i++) {
       const uint32_t t = i / per_token, head = i % per_token, p = position + t;
+      const bool query = head < m.heads;
+      const uint32_t kv_head = head - m.heads;  // where it is a key
       float* row = s.qkv.data() + (size_t)t * (m.heads + 2 * m.kv_heads) * hw;
       float* x = row + (size_t)head * hw;
+      const std::vector<float>& bias = query ? l.q_bias : l.k_bias;
+      if (!bias.empty()) k.add(x, bias.data() + (size_t)(query ? head : kv_head) * hw, hw);
+      const Norm& norm = query ? l.q_norm : l.k_norm;
+      if (norm.present()) normalise(model, norm, x, hw, x);
       const size_t at = (size_t)p * (m.rope_width / 2);
-      k.rope_interleaved(x, m.rope_width, s.cosine.data() + at, s.sine.data() + at);
-      if (head < m.heads) k.scale(x, hw, query_scale);
-      else kv.write(k, layer, head - m.heads, p, x, row + (size_t)(head + m.kv_heads) * hw);
+      k.rope[(int)model.rope_style](x, m.rope_width, table.cosine.data() + at, table.sine.data() + at);
+      if (query) {
+        k.scale(x, hw, query_scale);
+        continue;
+      }
+      float* value = x + (size_t)m.kv_heads * hw;
+      if (!l.v_bias.empty()) k.add(value, l.v_bias.data() + (size_t)kv_head * hw, hw);
+      kv.write(k, index, kv_head, p, x, value);
     }
+  }
+
+  // First position that the token at p sees in this layer.
+  uint32_t seen_from(uint32_t layer, uint32_t p) const {
+    return model.layers[layer].windowed && p + 1 > model.spec.window ? p + 1 - model.spec.window : 0;
   }
 
   // Queries [first, first + n) of a KV head's tokens x group list against positions [begin, end).
@@ -140,6 +187,7 @@ struct Lane {
       const uint32_t t = (first + j) / group, head = kv_head * group + (first + j) % group;
       a.q[j] = s.qkv.data() + ((size_t)t * (m.heads + 2 * m.kv_heads) + head) * m.head_width;
       a.limit[j] = std::min(position + t + 1, end);
+      a.from[j] = seen_from(layer, position + t);
     }
   }
 
@@ -152,18 +200,27 @@ struct Lane {
     for (uint32_t u = lane; u < m.kv_heads * pieces; u += lanes) {
       const uint32_t kv_head = u / pieces, first = u % pieces * kMaxQueries, n = std::min(kMaxQueries, tokens * group - first);
       float max[kMaxQueries], sum[kMaxQueries];
+      bool started[kMaxQueries] = {};
       const uint32_t seen = position + (first + n - 1) / group + 1;  // by the last query
-      for (uint32_t begin = 0; begin < seen; begin += kAttentionChunk) {
-        // Queries that see nothing of this chunk come first in the list: their tokens are earlier.
-        uint32_t skip = 0;
+      for (uint32_t begin = seen_from(layer, position + first / group) / kAttentionChunk * kAttentionChunk; begin < seen; begin += kAttentionChunk) {
+        // Queries that see nothing of this chunk: earlier tokens that end before it, later ones whose window starts after it.
+        uint32_t skip = 0, upto = n;
         while (position + (first + skip) / group + 1 <= begin) skip++;
+        while (seen_from(layer, position + (first + upto - 1) / group) >= begin + kAttentionChunk) upto--;
+        if (skip >= upto) continue;
         AttendArgs a;
-        attend(layer, kv_head, first + skip, n - skip, begin, std::min(begin + kAttentionChunk, seen), a);
-        a.acc = begin == 0 ? running : acc;
+        attend(layer, kv_head, first + skip, upto - skip, begin, std::min(begin + kAttentionChunk, seen), a);
+        a.acc = acc;
         k.attend(a);
-        for (uint32_t j = skip; j < n; j++) {
-          if (begin == 0) max[j] = a.max[j], sum[j] = a.sum[j];
-          else k.attend_fold(&max[j], &sum[j], running + (size_t)j * stride, a.max[j - skip], a.sum[j - skip], acc + (size_t)(j - skip) * stride, stride);
+        for (uint32_t j = skip; j < upto; j++) {
+          const float* part = acc + (size_t)(j - skip) * stride;
+          if (started[j]) {
+            k.attend_fold(&max[j], &sum[j], running + (size_t)j * stride, a.max[j - skip], a.sum[j - skip], part, stride);
+            continue;
+          }
+          started[j] = true;
+          max[j] = a.max[j - skip], sum[j] = a.sum[j - skip];
+          std::copy_n(part, stride, running + (size_t)j * stride);
         }
       }
       for (uint32_t j = 0; j < n; j++) {
@@ -177,12 +234,13 @@ struct Lane {
   void attention_decode(uint32_t layer) {
     const ModelSpec& m = model.spec;
     const uint32_t group = m.heads / m.kv_heads, seen = position + 1, stride = kv.value_stride();
-    const uint32_t chunks = (seen + kAttentionChunk - 1) / kAttentionChunk, pieces = (group + kMaxQueries - 1) / kMaxQueries;
+    const uint32_t first_chunk = seen_from(layer, position) / kAttentionChunk;
+    const uint32_t chunks = (seen + kAttentionChunk - 1) / kAttentionChunk - first_chunk, pieces = (group + kMaxQueries - 1) / kMaxQueries;
     const Range mine = share_of(m.kv_heads * pieces * chunks);
     float acc[kMaxQueries * 1024];
     for (uint32_t u = mine.begin; u < mine.end; u++) {
       const uint32_t chunk = u % chunks, kv_head = u / chunks / pieces, first = u / chunks % pieces * kMaxQueries;
-      const uint32_t n = std::min(kMaxQueries, group - first), begin = chunk * kAttentionChunk;
+      const uint32_t n = std::min(kMaxQueries, group - first), begin = (first_chunk + chunk) * kAttentionChunk;
       AttendArgs a;
       attend(layer, kv_head, first, n, begin, std::min(begin + kAttentionChunk, seen), a);
       a.acc = acc;
@@ -197,9 +255,10 @@ struct Lane {
   }
 
   // Every lane folds all heads into its own buffer: again cheaper than dividing the work and waiting.
-  Activations fold_partials() {
+  Activations fold_partials(uint32_t layer) {
     const ModelSpec& m = model.spec;
-    const uint32_t stride = kv.value_stride(), chunks = (position + kAttentionChunk) / kAttentionChunk;
+    const uint32_t stride = kv.value_stride();
+    const uint32_t chunks = (position + kAttentionChunk) / kAttentionChunk - seen_from(layer, position) / kAttentionChunk;
     ActivationBuffer& to = s.lane[lane];
     for (uint32_t head = 0; head < m.heads; head++) {
       float running[1024];
@@ -227,30 +286,38 @@ struct Lane {
     if (tokens == 1) {
       attention_decode(layer);
       pool.barrier();
-      return fold_partials();
+      return fold_partials(layer);
     }
     attention_prefill(layer);
     pool.barrier();
     return prepare(s.attention.data(), model.spec.heads * model.spec.head_width, nullptr);
   }
 
-  // gate = act(gate) * up on this lane's neurons, which no other lane touches before the next barrier.
-  void gate_and_up(const Layer& l, const Activations& x) {
+  // s.gate = act(W_gate x) * (W_up x), or act(W_up x) without a gate, on this lane's neurons, which no other lane touches before the next
+  // barrier.
+  void neurons(const Layer& l, const Activations& x) {
     const uint32_t ff = model.spec.ffn_width;
-    const Range mine = share_of(l.gate.groups);
-    if (tokens == 1) {  // group by group: two streams, one pass
+    const Range mine = share_of(l.up.groups);
+    const uint32_t begin = mine.begin * kLanes, end = std::min(mine.end * kLanes, ff);
+    const bool gated = l.gate.data;
+    float* up = gated ? s.up.data() : s.gate.data();
+    if (gated && tokens == 1) {  // group by group: two streams, one pass
       for (uint32_t g = mine.begin; g < mine.end; g++) {
         multiply(l.gate, {g, g + 1}, x, 1, s.gate.data(), ff, false);
-        multiply(l.up, {g, g + 1}, x, 1, s.up.data(), ff, false);
+        multiply(l.up, {g, g + 1}, x, 1, up, ff, false);
       }
     } else {
-      multiply(l.gate, mine, x, tokens, s.gate.data(), ff, false);
-      multiply(l.up, mine, x, tokens, s.up.data(), ff, false);
+      if (gated) multiply(l.gate, mine, x, tokens, s.gate.data(), ff, false);
+      multiply(l.up, mine, x, tokens, up, ff, false);
     }
-    const uint32_t begin = mine.begin * kLanes, end = std::min(mine.end * kLanes, ff);
-    if (begin < end)
-      for (uint32_t t = 0; t < tokens; t++)
-        k.gate[(int)model.spec.activation](s.gate.data() + (size_t)t * ff + begin, s.up.data() + (size_t)t * ff + begin, end - begin);
+    if (begin >= end) return;
+    const int act = (int)model.spec.activation;
+    for (uint32_t t = 0; t < tokens; t++) {
+      const size_t at = (size_t)t * ff + begin;
+      if (!l.up_bias.empty()) k.add(up + at, l.up_bias.data() + begin, end - begin);
+      if (gated) k.gate[act](s.gate.data() + at, up + at, end - begin);
+      else k.activate[act](up + at, end - begin);
+    }
   }
 };
 
@@ -272,7 +339,7 @@ bool forward(const Model& model, Pool& pool, KvCache& kv, Scratch& s, std::span<
       if (lane == 0 && cancel.load(std::memory_order_relaxed)) s.abandoned = true;
 
       // qkv [tokens][(heads + 2 kv_heads) head_width]
-      Activations a = w.prepare(s.x.data(), m.width, l.attention_norm.data());
+      Activations a = w.prepare(s.x.data(), m.width, &l.attention_norm);
       float* qkv = s.qkv.data();
       w.multiply_all({{&l.q, qkv}, {&l.k, qkv + m.heads * m.head_width}, {&l.v, qkv + (m.heads + m.kv_heads) * m.head_width}}, a, qkv_width);
       pool.barrier();
@@ -282,22 +349,19 @@ bool forward(const Model& model, Pool& pool, KvCache& kv, Scratch& s, std::span<
       pool.barrier();
 
       a = w.attention(i);  // [tokens][heads * head_width]
-      w.multiply(l.o, w.share_of(l.o.groups), a, w.tokens, s.x.data(), m.width, true);
-      pool.barrier();
+      w.residual(l.o, l.o_bias, l.post_attention_norm, a);
 
-      // gate [tokens][ffn_width] = act(W_gate x) * (W_up x)
-      a = w.prepare(s.x.data(), m.width, l.ffn_norm.data());
-      w.gate_and_up(l, a);
+      a = w.prepare(s.x.data(), m.width, &l.ffn_norm);
+      w.neurons(l, a);  // gate [tokens][ffn_width]
       pool.barrier();
 
       a = w.prepare(s.gate.data(), m.ffn_width, nullptr);
-      w.multiply(l.down, w.share_of(l.down.groups), a, w.tokens, s.x.data(), m.width, true);
-      pool.barrier();
+      w.residual(l.down, l.down_bias, l.post_ffn_norm, a);
     }
 
     if (logits == Logits::last) {
       Lane last{model, *model.kernels, pool, kv, s, 1, position, lane, pool.size()};
-      const Activations a = last.prepare(s.x.data() + (ids.size() - 1) * m.width, m.width, model.output_norm.data());
+      const Activations a = last.prepare(s.x.data() + (ids.size() - 1) * m.width, m.width, &model.output_norm);
       last.multiply(model.output, last.share_of(model.output.groups), a, 1, s.logits.data(), m.vocabulary, false);
     }
   });
@@ -312,7 +376,7 @@ void score_batch(const Model& model, Pool& pool, Scratch& s, uint32_t first, std
       const uint32_t n = std::min<uint32_t>(kLogitTile, (uint32_t)targets.size() - begin);
       for (uint32_t i = share(n, lane, pool.size()).begin; i < share(n, lane, pool.size()).end; i++) {
         float* f = s.batch.f.data() + (size_t)i * m.width;
-        k.rms_norm(s.x.data() + (size_t)(first + begin + i) * m.width, model.output_norm.data(), m.width, m.norm_epsilon, f);
+        normalise(model, model.output_norm, s.x.data() + (size_t)(first + begin + i) * m.width, m.width, f);
         if (m.width % kQuantBlock == 0) {
           const size_t at = (size_t)i * m.width;
           k.quantize(f, m.width, s.batch.q.data() + at, s.batch.d.data() + at / kQuantBlock, s.batch.sum.data() + at / kQuantBlock * 2);

@@ -6,6 +6,7 @@
 
 #include "kv_cache.h"
 #include "model.h"
+#include "rope.h"
 
 namespace hunch {
 
@@ -28,7 +29,8 @@ struct Scratch {
   std::vector<float> qkv;              // [kBatch][(heads + 2 kv_heads) head_width]
   std::vector<float> attention;        // [kBatch][heads * value_stride]
   std::vector<float> gate, up;         // [kBatch][ffn_width]
-  std::vector<float> cosine, sine;     // [context][rope_width / 2]
+  std::vector<float> branch;           // [kBatch][width], where a norm stands between branch and residual
+  RopeTable rope, window_rope;
   std::vector<float> partial_max, partial_sum, partial_acc;  // decode: [heads][chunks], [heads][chunks][value_stride]
   ActivationBuffer batch;              // shared by all lanes (prefill)
   std::vector<ActivationBuffer> lane;  // one per lane (decode)

@@ -18,6 +18,49 @@ void Loader::vector(const std::string& name, uint32_t length, std::vector<float>
   if (status_.ok()) status_ = file_.vector(name, length, out);
 }
 
+void Loader::optional_vector(const std::string& name, uint32_t length, std::vector<float>& out) {
+  if (file_.find(name)) vector(name, length, out);
+}
+
+void Loader::decoder(bool gated) {
+  const ModelSpec& s = model_.spec;
+  const uint32_t q_rows = s.heads * s.head_width, kv_rows = s.kv_heads * s.head_width;
+  matrix("token_embd.weight", s.width, s.vocabulary, model_.embedding);
+  const auto norm = [&](const std::string& name, uint32_t length, Norm& out) {
+    vector(name + ".weight", length, out.weight);
+    optional_vector(name + ".bias", length, out.bias);
+  };
+  const auto optional_norm = [&](const std::string& name, uint32_t length, Norm& out) {
+    if (file_.find(name + ".weight")) norm(name, length, out);
+  };
+  norm("output_norm", s.width, model_.output_norm);
+  for (uint32_t l = 0; l < s.layers; l++) {
+    const std::string blk = "blk." + std::to_string(l) + ".";
+    Layer& layer = model_.layers[l];
+    norm(blk + "attn_norm", s.width, layer.attention_norm);
+    matrix(blk + "attn_q.weight", s.width, q_rows, layer.q);
+    matrix(blk + "attn_k.weight", s.width, kv_rows, layer.k);
+    matrix(blk + "attn_v.weight", s.width, kv_rows, layer.v);
+    matrix(blk + "attn_output.weight", q_rows, s.width, layer.o);
+    optional_vector(blk + "attn_q.bias", q_rows, layer.q_bias);
+    optional_vector(blk + "attn_k.bias", kv_rows, layer.k_bias);
+    optional_vector(blk + "attn_v.bias", kv_rows, layer.v_bias);
+    optional_vector(blk + "attn_output.bias", s.width, layer.o_bias);
+    optional_norm(blk + "attn_q_norm", s.head_width, layer.q_norm);
+    optional_norm(blk + "attn_k_norm", s.head_width, layer.k_norm);
+    optional_norm(blk + "post_attention_norm", s.width, layer.post_attention_norm);
+    norm(blk + "ffn_norm", s.width, layer.ffn_norm);
+    if (gated) matrix(blk + "ffn_gate.weight", s.width, s.ffn_width, layer.gate);
+    matrix(blk + "ffn_up.weight", s.width, s.ffn_width, layer.up);
+    optional_vector(blk + "ffn_up.bias", s.ffn_width, layer.up_bias);
+    matrix(blk + "ffn_down.weight", s.ffn_width, s.width, layer.down);
+    optional_vector(blk + "ffn_down.bias", s.width, layer.down_bias);
+    optional_norm(blk + "post_ffw_norm", s.width, layer.post_ffn_norm);
+    layer.windowed = s.window > 0 && s.window_pattern > 0 && (l + 1) % s.window_pattern != 0;
+  }
+  if (file_.find("output.weight")) matrix("output.weight", s.width, s.vocabulary, model_.output);
+}
+
 Status Loader::run(Pool& pool, const std::function<void(float)>& progress) {
   if (!status_.ok()) return status_;
   uint64_t total = 0, groups = 0;
@@ -54,7 +97,7 @@ Status Loader::run(Pool& pool, const std::function<void(float)>& progress) {
 }
 
 static const Architecture architectures[] = {
-    {"llama", plan_llama},
+    {"llama", plan_llama}, {"qwen2", plan_qwen2}, {"qwen3", plan_qwen3}, {"gemma3", plan_gemma3}, {"opt", plan_opt},
 };
 
 const Architecture* find_architecture(const std::string& name) {
@@ -80,9 +123,12 @@ static Status check_spec(const ModelSpec& s) {
   if (s.heads < 1 || s.heads > 1024) return bad("attention.head_count", s.heads);
   if (s.kv_heads < 1 || s.kv_heads > s.heads || s.heads % s.kv_heads) return bad("attention.head_count_kv", s.kv_heads);
   if (s.head_width < 2 || s.head_width > 1024 || s.head_width % 2) return bad("attention.key_length", s.head_width);
+  if (s.window > (1u << 30)) return bad("attention.sliding_window", s.window);
   if (s.rope_width < 2 || s.rope_width > s.head_width || s.rope_width % 2) return bad("rope.dimension_count", s.rope_width);
   if (s.vocabulary < 1 || s.vocabulary > (1u << 22)) return bad("vocabulary size", s.vocabulary);
-  if (!(s.rope_base > 0) || !(s.norm_epsilon >= 0)) return bad("rope.freq_base or layer_norm_rms_epsilon", 0);
+  for (const RopeSpec* r : {&s.rope, &s.window_rope})
+    if (!(r->base > 0) || !(r->factor > 0)) return bad("rope.freq_base or rope.scaling.factor", 0);
+  if (!(s.norm_epsilon >= 0)) return bad("layer_norm_rms_epsilon", 0);
   return Status::fine();
 }
 
@@ -98,7 +144,7 @@ Status load_model(const ModelSpec& spec, const Kernels* kernels, Pool& pool, con
   TensorFile file;
   if (Status s = file.open(out.spec); !s.ok()) return s;
   Loader loader(file, out);
-  if (Status s = architecture->plan(file, out, loader); !s.ok()) return s;
+  architecture->plan(out, loader);
   if (Status s = loader.run(pool, progress); !s.ok()) return s;
   if (!out.output.data) out.output = out.embedding;  // tied
 
@@ -109,6 +155,7 @@ Status load_model(const ModelSpec& spec, const Kernels* kernels, Pool& pool, con
     }
   out.weight_bytes_per_token += out.output.bytes();
   out.parameter_count += (uint64_t)out.embedding.rows * out.embedding.cols;
+  out.parameter_count += (uint64_t)out.positions.rows * out.positions.cols;
   if (out.output.data != out.embedding.data) out.parameter_count += (uint64_t)out.output.rows * out.output.cols;
   out.spec.tensors.clear();
   return Status::fine();

@@ -48,6 +48,7 @@ struct AttendArgs {
   uint32_t queries;                 // 1 … kMaxQueries
   const float* q[kMaxQueries];      // [head_width], already scaled by 1/sqrt(head_width)
   uint32_t limit[kMaxQueries];      // a query sees positions < limit; limit > begin
+  uint32_t from[kMaxQueries];       // … and >= from (sliding window); from < min(limit, end)
   float max[kMaxQueries];           // out
   float sum[kMaxQueries];           // out
   float* acc;                       // out [queries][v_stride]
@@ -59,10 +60,14 @@ struct Kernels {
   void (*quantize)(const float* x, uint32_t n, int8_t* q, float* d, int32_t* sum);
   // out = x / sqrt(mean(x^2) + epsilon) * w
   void (*rms_norm)(const float* x, const float* w, uint32_t n, float epsilon, float* out);
+  // out = (x - mean) / sqrt(variance + epsilon) * w + b
+  void (*layer_norm)(const float* x, const float* w, const float* b, uint32_t n, float epsilon, float* out);
   void (*matmul[kTensorTypes])(const MatmulArgs&);  // by TensorType
-  // Rotates the pairs (2i, 2i+1) of the first rope_width dimensions (llama's GGUF order); cosine/sine: [rope_width / 2].
-  void (*rope_interleaved)(float* x, uint32_t rope_width, const float* cosine, const float* sine);
+  // Rotates pairs within the first rope_width dimensions, by RopeStyle; cosine/sine: [rope_width / 2].
+  void (*rope[3])(float* x, uint32_t rope_width, const float* cosine, const float* sine);
   void (*gate[3])(float* gate, const float* up, uint32_t n);  // by Activation: gate = act(gate) * up
+  void (*activate[3])(float* x, uint32_t n);                  // by Activation: x = act(x)
+  void (*add)(float* x, const float* y, uint32_t n);          // x += y
   void (*attend)(AttendArgs&);
   // Folds a later chunk's partial into the running one: (max, sum, acc) += (max2, sum2, acc2).
   void (*attend_fold)(float* max, float* sum, float* acc, float max2, float sum2, const float* acc2, uint32_t n);

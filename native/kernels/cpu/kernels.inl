@@ -90,6 +90,22 @@ void rms_norm(const float* x, const float* w, uint32_t n, float epsilon, float* 
   }
 }
 
+void layer_norm(const float* x, const float* w, const float* b, uint32_t n, float epsilon, float* out) {
+  Tail tail;
+  vf sum = vf_zero();
+  uint32_t i = 0;
+  for (; i + 16 <= n; i += 16) sum = vf_add(sum, vf_load(x + i));
+  if (i < n) sum = vf_add(sum, tail.load(x + i, n - i, 0));
+  const float mean = reduce_add(sum) / (float)n;
+  vf squares = vf_zero();
+  for (i = 0; i < n; i += 16) {
+    const vf a = vf_sub(n - i < 16 ? tail.load(x + i, n - i, mean) : vf_load(x + i), vf_set1(mean));
+    squares = vf_fma(a, a, squares);
+  }
+  const float scale = 1.0f / std::sqrt(reduce_add(squares) / (float)n + epsilon);
+  for (i = 0; i < n; i++) out[i] = (x[i] - mean) * scale * w[i] + b[i];
+}
+
 inline vf sigmoid(vf x) { return vf_div(vf_set1(1), vf_add(vf_set1(1), vf_exp(vf_sub(vf_zero(), x)))); }
 
 struct Silu { static vf of(vf x) { return vf_mul(x, sigmoid(x)); } };
@@ -109,6 +125,31 @@ void gate(float* g, const float* up, uint32_t n) {
   uint32_t i = 0;
   for (; i + 16 <= n; i += 16) vf_store(g + i, vf_mul(Act::of(vf_load(g + i)), vf_load(up + i)));
   if (i < n) a.store(g + i, n - i, vf_mul(Act::of(a.load(g + i, n - i, 0)), b.load(up + i, n - i, 0)));
+}
+
+template <class Act>
+void activate(float* x, uint32_t n) {
+  Tail tail;
+  uint32_t i = 0;
+  for (; i + 16 <= n; i += 16) vf_store(x + i, Act::of(vf_load(x + i)));
+  if (i < n) tail.store(x + i, n - i, Act::of(tail.load(x + i, n - i, 0)));
+}
+
+void add(float* x, const float* y, uint32_t n) {
+  uint32_t i = 0;
+  for (; i + 16 <= n; i += 16) vf_store(x + i, vf_add(vf_load(x + i), vf_load(y + i)));
+  for (; i < n; i++) x[i] += y[i];
+}
+
+void rope_none(float*, uint32_t, const float*, const float*) {}
+
+void rope_neox(float* x, uint32_t rope_width, const float* cosine, const float* sine) {
+  const uint32_t half = rope_width / 2;
+  for (uint32_t i = 0; i < half; i++) {
+    const float a = x[i], b = x[i + half];
+    x[i] = a * cosine[i] - b * sine[i];
+    x[i + half] = a * sine[i] + b * cosine[i];
+  }
 }
 
 void rope_interleaved(float* x, uint32_t rope_width, const float* cosine, const float* sine) {
@@ -385,6 +426,14 @@ void matmul(const MatmulArgs& a) {
 
 // ---- attention ------------------------------------------------------------------------------------------------------
 
+// Fills the lanes of positions first … first + 15 that lie outside [from, limit).
+inline void mask(float* p, uint32_t first, uint32_t from, uint32_t limit, float fill) {
+  if (from > first)
+    for (uint32_t i = 0; i < 16 && first + i < from; i++) p[i] = fill;
+  if (limit < first + 16)
+    for (uint32_t i = limit > first ? limit - first : 0; i < 16; i++) p[i] = fill;
+}
+
 template <int N>
 void attend_n(AttendArgs& a) {
   float p[N][kAttentionChunk];
@@ -411,8 +460,7 @@ void attend_n(AttendArgs& a) {
     const uint32_t first = a.begin + b * 16;
     for (int j = 0; j < N; j++) {
       vf_store(&p[j][b * 16], vf_add(s0[j], s1[j]));
-      if (a.limit[j] < first + 16)
-        for (uint32_t i = a.limit[j] > first ? a.limit[j] - first : 0; i < 16; i++) p[j][b * 16 + i] = -INFINITY;
+      mask(&p[j][b * 16], first, a.from[j], a.limit[j], -INFINITY);
       peak[j] = vf_max(peak[j], vf_load(&p[j][b * 16]));
     }
   }
@@ -422,8 +470,7 @@ void attend_n(AttendArgs& a) {
     for (uint32_t b = 0; b < vectors; b++) {
       const uint32_t first = a.begin + b * 16;
       vf_store(&p[j][b * 16], vf_exp(vf_sub(vf_load(&p[j][b * 16]), vf_set1(m))));
-      if (a.limit[j] < first + 16)  // exp is clamped: masked positions must be exactly nothing
-        for (uint32_t i = a.limit[j] > first ? a.limit[j] - first : 0; i < 16; i++) p[j][b * 16 + i] = 0;
+      mask(&p[j][b * 16], first, a.from[j], a.limit[j], 0);  // exp is clamped: masked positions must be exactly nothing
       total = vf_add(total, vf_load(&p[j][b * 16]));
     }
     a.max[j] = m;
@@ -527,7 +574,14 @@ inline Kernels make_table(Isa isa) {
   k.matmul[(int)TensorType::Q5_K] = matmul<Q5_K>;
   k.matmul[(int)TensorType::Q6_K] = matmul<Q6_K>;
   k.matmul[(int)TensorType::IQ4_NL] = matmul<IQ4_NL>;
-  k.rope_interleaved = rope_interleaved;
+  k.layer_norm = layer_norm;
+  k.rope[(int)RopeStyle::none] = rope_none;
+  k.rope[(int)RopeStyle::interleaved] = rope_interleaved;
+  k.rope[(int)RopeStyle::neox] = rope_neox;
+  k.activate[(int)Activation::silu] = activate<Silu>;
+  k.activate[(int)Activation::gelu] = activate<Gelu>;
+  k.activate[(int)Activation::relu] = activate<Relu>;
+  k.add = add;
   k.gate[(int)Activation::silu] = gate<Silu>;
   k.gate[(int)Activation::gelu] = gate<Gelu>;
   k.gate[(int)Activation::relu] = gate<Relu>;
