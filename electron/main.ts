@@ -29,10 +29,8 @@ let window: BrowserWindow | null = null;
 process.on('uncaughtException', (error) => log(`main: ${error.stack ?? error.message}`));
 process.on('unhandledRejection', (error) => log(`main: ${error instanceof Error ? error.stack : String(error)}`));
 
-// As root the set-up starts Electron with --no-sandbox; child processes that ask for the sandbox would then end at once.
-if (!app.commandLine.hasSwitch('no-sandbox'))
-  // Root has no sandbox (Chromium refuses it), and says so with this switch.
-  if (!app.commandLine.hasSwitch('no-sandbox')) app.enableSandbox();
+// Root has no sandbox (Chromium refuses it), and says so with this switch.
+if (!app.commandLine.hasSwitch('no-sandbox')) app.enableSandbox();
 app.setPath('userData', path.join(home, 'electron'));
 declareAppScheme();
 confineContents();

@@ -1,4 +1,6 @@
 // `npm run dist [-- targets]`: builds and packages Hunch for this system, e.g. `npm run dist -- --linux dir`.
+import { cpSync, rmSync } from 'node:fs';
+import { join } from 'node:path';
 import { attach } from './lib/exec.mjs';
 import { findElectron, npmElectronVersion } from './lib/electron-runtime.mjs';
 import { inRoot } from './lib/paths.mjs';
@@ -15,7 +17,7 @@ function pack() {
   const args = [...process.argv.slice(2), '--publish', 'never'];
   // electron-builder would download the same Electron again.
   if (runtime.source !== 'npm' || runtime.version === version) {
-    args.push(`--config.electronDist=${runtime.folder}`, `--config.electronVersion=${runtime.version}`);
+    args.push(`--config.electronDist=${withoutLoader(runtime)}`, `--config.electronVersion=${runtime.version}`);
   }
   if (runtime.version !== version) {
     say(
@@ -23,4 +25,16 @@ function pack() {
     );
   }
   return attach(process.execPath, [inRoot('node_modules', 'electron-builder', 'cli.js'), ...args]);
+}
+
+/** The stand-in Electron holds a loader for development, which must not take the packaged app's place. */
+function withoutLoader(runtime) {
+  if (runtime.source !== 'wheel') return runtime.folder;
+  const copy = inRoot('.cache', 'electron-dist');
+  rmSync(copy, { recursive: true, force: true });
+  cpSync(runtime.folder, copy, {
+    recursive: true,
+    filter: (source) => source !== join(runtime.folder, 'resources', 'app'),
+  });
+  return copy;
 }
