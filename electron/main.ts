@@ -1,8 +1,10 @@
+import { existsSync } from 'node:fs';
 import path from 'node:path';
 import { app, Menu, MessageChannelMain, shell, utilityProcess, type BrowserWindow } from 'electron';
 import type { ReplyStream } from './chats/replies';
 import { eventChannel, replyPortChannel } from './contract/channels';
 import type { AppInfo } from './contract/entities';
+import { HunchError } from './contract/errors';
 import type { AppEvent } from './contract/events';
 import { fromUtilityProcess } from './engine/transport';
 import { errorBody } from './errorBody';
@@ -23,6 +25,7 @@ import { confineContents, denyPermissions } from './window/security';
 const home = dataFolder();
 const log = openLog(path.join(home, 'hunch.log'));
 const beside = (...names: string[]): string => path.join(__dirname, ...names);
+const page = beside('..', 'renderer');
 
 let window: BrowserWindow | null = null;
 
@@ -47,8 +50,14 @@ if (app.requestSingleInstanceLock()) {
 
 function start(): void {
   denyPermissions();
-  serveAppScheme(beside('..', 'renderer'));
+  serveAppScheme(page);
   try {
+    if (!existsSync(path.join(page, 'index.html'))) {
+      throw new HunchError(
+        'internal',
+        `The window's files are missing (${page}). Install Hunch again, or run npm run build.`,
+      );
+    }
     openHunch();
   } catch (error) {
     const problem = errorBody(error, log);
