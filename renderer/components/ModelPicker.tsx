@@ -17,10 +17,13 @@ export function ModelPicker() {
 
   return (
     <Popover.Root open={open} onOpenChange={setOpen}>
-      <Popover.Trigger className={css.trigger} aria-label={`Model: ${name}, ${detail}`}>
+      <Popover.Trigger className={css.trigger}>
         <span className={css.dot} data-tone={tone} />
+        <span className="visually-hidden">Model: </span>
         <span className={css.name}>{name}</span>
-        {tone !== 'ready' && <span className={css.detail}>{detail}</span>}
+        <span className="visually-hidden">, </span>
+        {/* That all is well the dot says; anything else is worth words. */}
+        <span className={tone === 'ready' ? 'visually-hidden' : css.detail}>{detail}</span>
         <ChevronDown size={15} aria-hidden />
       </Popover.Trigger>
       <Popover.Portal>

@@ -6,7 +6,7 @@ import css from './Reply.module.css';
 
 /** What a person should know about a reply that did not end by itself, with the one step that goes on from there. */
 export function ReplyNotice({ message }: { message: Message }) {
-  const { continueReply, regenerate } = useStore.getState();
+  const { continueReply, regenerate, setSettingsOpen } = useStore.getState();
   if (message.status === 'interrupted') {
     return (
       <div className={css.notice}>
@@ -27,6 +27,15 @@ export function ReplyNotice({ message }: { message: Message }) {
       <div className={css.notice} data-kind="failed">
         <AlertCircle size={17} aria-hidden />
         <p>{message.error?.message ?? 'This reply could not be written.'}</p>
+        {message.error?.code === 'context-overflow' && (
+          <button
+            type="button"
+            className={`${controls.button} ${controls.buttonSmall}`}
+            onClick={() => setSettingsOpen(true)}
+          >
+            Settings
+          </button>
+        )}
         <button
           type="button"
           className={`${controls.button} ${controls.buttonSmall}`}

@@ -6,6 +6,7 @@ import { CopyButton } from './CopyButton';
 import { EditMessage } from './EditMessage';
 import { IconButton } from './IconButton';
 import { SiblingSwitcher } from './SiblingSwitcher';
+import { UserText } from './UserText';
 import css from './UserMessage.module.css';
 
 export const UserMessage = memo(function UserMessage({ messageId }: { messageId: string }) {
@@ -19,7 +20,7 @@ export const UserMessage = memo(function UserMessage({ messageId }: { messageId:
         <EditMessage message={message} onClose={() => setEditing(false)} />
       ) : (
         <>
-          <div className={css.bubble}>{message.text}</div>
+          <UserText text={message.text} />
           <div className={css.actions} role="group" aria-label="Message actions">
             <SiblingSwitcher message={message} />
             <span className={css.quiet}>

@@ -28,12 +28,15 @@ export function useStickToBottom(count: number) {
     const inner = content.current;
     if (!element || !inner) return;
     let lastTop = element.scrollTop;
+    let lastHeight = element.scrollHeight;
     const onScroll = (): void => {
       const near = element.scrollHeight - element.scrollTop - element.clientHeight < slack;
-      // Content that grows or settles (content-visibility) also moves the end away; only going up is the person's wish.
+      // Going up is the person's wish, unless the browser did it because messages above turned out shorter than estimated.
+      const up = element.scrollTop < lastTop && element.scrollHeight >= lastHeight;
       if (near) sticking.current = true;
-      else if (element.scrollTop < lastTop) sticking.current = false;
+      else if (up) sticking.current = false;
       lastTop = element.scrollTop;
+      lastHeight = element.scrollHeight;
       setAtBottom(near || sticking.current);
     };
     const observer = new ResizeObserver(() => {
@@ -50,11 +53,11 @@ export function useStickToBottom(count: number) {
   }, [loaded, toBottom]);
 
   const jump = useCallback((): void => {
+    // At once: a smooth way down would pass messages whose height is only known when they come into view.
     sticking.current = true;
-    const element = scroller.current;
-    element?.scrollTo({ top: element.scrollHeight, behavior: 'smooth' });
-    element?.focus({ preventScroll: true });
-  }, []);
+    toBottom();
+    scroller.current?.focus({ preventScroll: true });
+  }, [toBottom]);
 
   return { scroller, content, atBottom, jump };
 }

@@ -15,5 +15,7 @@ export const components: Components = {
       <table>{children}</table>
     </div>
   ),
-  input: ({ checked }) => <input type="checkbox" checked={checked ?? false} readOnly disabled />,
+  input: ({ checked }) => (
+    <input type="checkbox" aria-label={checked ? 'Done' : 'To do'} checked={checked ?? false} readOnly disabled />
+  ),
 };
