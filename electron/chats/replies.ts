@@ -30,6 +30,8 @@ export interface RepliesOptions {
 
 interface Running {
   live: LiveReply;
+  /** Of this run, so far. */
+  tokens: number;
   stream: ReplyStream;
   engine: EngineReply | null;
 }
@@ -156,7 +158,7 @@ export class Replies {
       flushMs,
       retryMs,
     });
-    const running: Running = { live, stream: openStream(reply.id), engine: null };
+    const running: Running = { live, tokens: 0, stream: openStream(reply.id), engine: null };
     this.running.set(reply.id, running);
     const provenance = reply.provenance!;
     const request: ReplyRequest = {
@@ -169,13 +171,14 @@ export class Replies {
     const onEvent = (event: ReplyProgress): void => {
       if (live.ended) return;
       if (event.type === 'prefill') return running.stream(event);
+      running.tokens = event.tokens;
       live.append(event.text);
       running.stream(event);
     };
     running.engine = engine.reply(reply.id, provenance.modelId, request, onEvent);
     running.engine.promise.then(
-      (stats) => this.end(running, endOf(stats, earlier)),
-      (error: unknown) => this.end(running, failureOf(error, log)),
+      (stats) => this.end(running, { ...endOf(stats), stats: addUp(stats, earlier, running.tokens) }),
+      (error: unknown) => this.end(running, { ...failureOf(error, log), stats: addUp(null, earlier, running.tokens) }),
     );
   }
 
@@ -222,10 +225,15 @@ const notSaved: ErrorBody = {
     'The reply is complete but could not be saved yet. Free some disk space; Hunch keeps trying while it is open.',
 };
 
-function endOf(stats: ReplyStats | null, earlier: ReplyStats | null): MessageChange {
-  const status = stats === null || stats.stopReason === 'stopped' ? 'stopped' : 'complete';
-  if (!stats || !earlier) return { status, stats: stats ?? earlier };
-  return { status, stats: { ...stats, generatedTokens: earlier.generatedTokens + stats.generatedTokens } };
+function endOf(stats: ReplyStats | null): MessageChange {
+  return { status: stats === null || stats.stopReason === 'stopped' ? 'stopped' : 'complete' };
+}
+
+/** The tokens of a continued reply add up, also when the engine did not live to report this run's. */
+function addUp(stats: ReplyStats | null, earlier: ReplyStats | null, tokens: number): ReplyStats | null {
+  const last = stats ?? earlier;
+  if (!last || !earlier) return last;
+  return { ...last, generatedTokens: earlier.generatedTokens + (stats?.generatedTokens ?? tokens) };
 }
 
 function failureOf(error: unknown, log: (line: string) => void): MessageChange {

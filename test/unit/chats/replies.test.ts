@@ -377,6 +377,16 @@ describe('continue', () => {
     expect(store.message(reply.id)!.stats!.generatedTokens).toBe(6);
   });
 
+  it('counts the tokens of a continuation that the engine did not live to report', async () => {
+    const { store, replies, start, asked, chat } = setup();
+    const { reply } = start('Go');
+    await asked[0]!.end({ ...stats, stopReason: 'length' });
+    replies.continue({ chatId: chat.id, messageId: reply.id });
+    for (let i = 0; i < 3; i++) asked[1]!.say('x');
+    await asked[1]!.fail(new HunchError('engine-crashed', 'gone'));
+    expect(store.message(reply.id)).toMatchObject({ status: 'interrupted', stats: { generatedTokens: 2 + 3 } });
+  });
+
   it('works on what a crash of the whole app left', async () => {
     const first = setup(`${temporaryFolder()}/hunch.db`);
     const { reply } = first.start('Go');
