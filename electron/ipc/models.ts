@@ -66,6 +66,7 @@ export function modelHandlers(deps: ModelDependencies): DomainHandlers<'models'>
       if (file === null) return null;
       const model = await library.import(file);
       await announce();
+      loadIfAwaited(model.id);
       return model;
     },
   };

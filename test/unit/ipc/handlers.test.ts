@@ -119,7 +119,7 @@ describe('models', () => {
     source: 'catalogue',
   });
 
-  function setup(status: Partial<EngineStatus> = {}) {
+  function setup(status: Partial<EngineStatus> = {}, chosen: string | null = null) {
     const events: AppEvent[] = [];
     const selected: string[] = [];
     const defaults: string[] = [];
@@ -163,7 +163,7 @@ describe('models', () => {
       },
       makeDefault: (id) => defaults.push(id),
       broadcast: (event) => events.push(event),
-      askModelFile: async () => null,
+      askModelFile: async () => chosen,
       log: () => {},
       now: () => time,
     });
@@ -219,6 +219,17 @@ describe('models', () => {
     fail(new HunchError('download-failed', 'No network.'));
     await failed;
     expect(events.at(-1)).toMatchObject({ type: 'models', models: [{ state: 'absent' }] });
+  });
+
+  it('are imported from the chosen file, announced, and loaded when the engine waited for them', async () => {
+    const { handlers, library, events, selected } = setup({ modelId: 'mine' }, '/downloads/mine.gguf');
+    expect(await handlers['models.import'](undefined)).toMatchObject({ id: 'mine' });
+    expect(library.import).toHaveBeenCalledWith('/downloads/mine.gguf');
+    expect(events.at(-1)!.type).toBe('models');
+    expect(selected).toEqual(['mine']);
+    const other = setup({ modelId: 'other' }, '/downloads/mine.gguf');
+    await other.handlers['models.import'](undefined);
+    expect(other.selected).toEqual([]);
   });
 
   it('are not imported when the person cancels the dialog', async () => {
