@@ -50,7 +50,7 @@ void Sampler::collect_top(std::span<const float> logits, uint32_t count) {
 void Sampler::collect_near(std::span<const float> logits, float max) {
   candidates_.clear();
   for (uint32_t i = 0; i < logits.size(); i++)
-    if (logits[i] > max - 40) candidates_.push_back({logits[i], (int32_t)i});
+    if (logits[i] >= max - 40) candidates_.push_back({logits[i], (int32_t)i});
   std::sort(candidates_.begin(), candidates_.end(), [](const Candidate& a, const Candidate& b) { return better(a, b); });
 }
 

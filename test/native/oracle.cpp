@@ -141,12 +141,24 @@ std::vector<double> rms_norm(const std::vector<double>& x, const std::vector<dou
   return out;
 }
 
-void rope_interleaved(double* x, uint32_t rope_width, double position, double base) {
-  for (uint32_t i = 0; i < rope_width; i += 2) {
-    const double angle = position * std::pow(base, -(double)i / rope_width);
-    const double a = x[i], b = x[i + 1];
-    x[i] = a * std::cos(angle) - b * std::sin(angle);
-    x[i + 1] = a * std::sin(angle) + b * std::cos(angle);
+std::vector<double> layer_norm(const std::vector<double>& x, const std::vector<double>& w, const std::vector<double>& b, double epsilon) {
+  double mean = 0, squares = 0;
+  for (double v : x) mean += v / (double)x.size();
+  for (double v : x) squares += (v - mean) * (v - mean) / (double)x.size();
+  std::vector<double> out(x.size());
+  for (size_t i = 0; i < x.size(); i++) out[i] = (x[i] - mean) / std::sqrt(squares + epsilon) * w[i] + b[i];
+  return out;
+}
+
+void rope(hunch::RopeStyle style, double* x, uint32_t rope_width, double position, double base) {
+  if (style == hunch::RopeStyle::none) return;
+  const bool neighbours = style == hunch::RopeStyle::interleaved;
+  for (uint32_t i = 0; i < rope_width / 2; i++) {
+    const double angle = position * std::pow(base, -2.0 * i / rope_width);
+    double &first = x[neighbours ? 2 * i : i], &second = x[neighbours ? 2 * i + 1 : i + rope_width / 2];
+    const double a = first, b = second;
+    first = a * std::cos(angle) - b * std::sin(angle);
+    second = a * std::sin(angle) + b * std::cos(angle);
   }
 }
 
@@ -167,14 +179,14 @@ double log_sum_exp(const std::vector<double>& x) {
 }
 
 std::vector<double> attend(const std::vector<double>& query, const std::vector<std::vector<double>>& keys,
-                           const std::vector<std::vector<double>>& values, size_t positions) {
-  std::vector<double> scores(positions);
-  for (size_t p = 0; p < positions; p++)
-    for (size_t d = 0; d < query.size(); d++) scores[p] += query[d] * keys[p][d];
+                           const std::vector<std::vector<double>>& values, size_t positions, size_t from) {
+  std::vector<double> scores(positions - from);
+  for (size_t p = from; p < positions; p++)
+    for (size_t d = 0; d < query.size(); d++) scores[p - from] += query[d] * keys[p][d];
   const double total = log_sum_exp(scores);
   std::vector<double> out(query.size());
-  for (size_t p = 0; p < positions; p++)
-    for (size_t d = 0; d < out.size(); d++) out[d] += std::exp(scores[p] - total) * values[p][d];
+  for (size_t p = from; p < positions; p++)
+    for (size_t d = 0; d < out.size(); d++) out[d] += std::exp(scores[p - from] - total) * values[p][d];
   return out;
 }
 

@@ -30,12 +30,13 @@ Row dequantise(TensorType type, const uint8_t* raw, uint32_t cols);
 std::vector<double> quantised_activations(const std::vector<double>& x);
 
 std::vector<double> rms_norm(const std::vector<double>& x, const std::vector<double>& w, double epsilon);
-void rope_interleaved(double* x, uint32_t rope_width, double position, double base);
+std::vector<double> layer_norm(const std::vector<double>& x, const std::vector<double>& w, const std::vector<double>& b, double epsilon);
+void rope(hunch::RopeStyle style, double* x, uint32_t rope_width, double position, double base);
 double activation(Activation a, double x);
 double log_sum_exp(const std::vector<double>& x);
 
-// softmax(scores) V: keys and values [positions][width].
+// softmax(scores) V over positions [from, positions): keys and values [positions][width].
 std::vector<double> attend(const std::vector<double>& query, const std::vector<std::vector<double>>& keys,
-                           const std::vector<std::vector<double>>& values, size_t positions);
+                           const std::vector<std::vector<double>>& values, size_t positions, size_t from = 0);
 
 }  // namespace oracle
