@@ -104,7 +104,8 @@ export class EngineHost {
   /** Ends the process, whatever it does, and loads the last model in a new one. Running replies are interrupted. */
   async restart(): Promise<EngineStatus> {
     this.lose('restarted on request');
-    const modelId = this.wanted;
+    // The status names a model that could not be found; it may be there now.
+    const modelId = this.wanted ?? this.current.modelId;
     if (modelId === null) return this.current;
     return this.select(modelId);
   }
@@ -205,11 +206,7 @@ export class EngineHost {
     });
   }
 
-  private async load(
-    file: ModelFile,
-    key: string,
-    settings: { threads: number; contextLength: number },
-  ): Promise<void> {
+  private async load(file: ModelFile, key: string, settings: LoadSettings): Promise<void> {
     const loadId = ++this.lastLoadId;
     this.loaded = null;
     const loading = { ...stoppedStatus, modelId: file.id, modelName: file.name };

@@ -1,4 +1,5 @@
 import { describe, expect, it } from 'vitest';
+import { HunchError } from '../../../electron/contract/errors';
 import { collect, request, sleep, startHost } from './helpers';
 
 describe('loading', () => {
@@ -224,6 +225,19 @@ describe('restart and close', () => {
     }
     expect(children).toHaveLength(5);
     expect(statuses.some((one) => one.state === 'crashed')).toBe(false);
+  });
+
+  it('restart tries again to find a model that was not there', async () => {
+    let there = false;
+    const { host } = startHost({
+      findModel: async (id) => {
+        if (!there) throw new HunchError('model-missing', 'Get it first.');
+        return { id, name: id, path: id };
+      },
+    });
+    await expect(host.select('late')).rejects.toMatchObject({ code: 'model-missing' });
+    there = true;
+    expect(await host.restart()).toMatchObject({ state: 'ready', modelId: 'late' });
   });
 
   it('close ends the process for good', async () => {
