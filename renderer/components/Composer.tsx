@@ -72,7 +72,7 @@ export function Composer() {
         )}
       </form>
       <div className={css.foot}>
-        <span>
+        <span className={css.hint}>
           <kbd>Enter</kbd> sends, <kbd>Shift+Enter</kbd> starts a line. Small models make mistakes; check what matters.
         </span>
         <ContextMeter />
