@@ -25,7 +25,9 @@ interface Verb<Input extends z.ZodType, Output> {
   /** Only the type is used. */
   output?: Output;
 }
-const verb = <Output>() => <Input extends z.ZodType>(input: Input): Verb<Input, Output> => ({ input });
+const verb =
+  <Output>() =>
+  <Input extends z.ZodType>(input: Input): Verb<Input, Output> => ({ input });
 
 const nothing = z.undefined();
 const chatIdOnly = z.object({ chatId: idSchema }).strict();
@@ -86,7 +88,9 @@ export const verbs = {
 
   /** Commits the person's message, then starts the reply. `messageId` makes a retry harmless. */
   'reply.start': verb<ReplyStarted>()(
-    z.object({ chatId: idSchema, messageId: idSchema, parentId: idSchema.nullable(), text: messageTextSchema }).strict(),
+    z
+      .object({ chatId: idSchema, messageId: idSchema, parentId: idSchema.nullable(), text: messageTextSchema })
+      .strict(),
   ),
   /** A sibling of an existing reply, from the same message. */
   'reply.regenerate': verb<ReplyStarted>()(z.object({ chatId: idSchema, messageId: idSchema }).strict()),
@@ -97,6 +101,7 @@ export const verbs = {
 
 export type VerbName = keyof typeof verbs;
 export type VerbInput<N extends VerbName> = z.infer<(typeof verbs)[N]['input']>;
-export type VerbOutput<N extends VerbName> = NonNullable<(typeof verbs)[N]['output']> | Extract<(typeof verbs)[N]['output'], null>;
+export type VerbOutput<N extends VerbName> =
+  NonNullable<(typeof verbs)[N]['output']> | Extract<(typeof verbs)[N]['output'], null>;
 
 export { eventChannel, invokeChannel, replyPortChannel } from './channelNames';

@@ -70,9 +70,7 @@ export interface GenerateOptions {
 }
 
 /** Progress of `generate`, delivered on the JavaScript thread; several tokens may come in one call. */
-export type GenerateEvent =
-  | { type: 'prefill'; done: number; total: number }
-  | { type: 'tokens'; ids: number[] };
+export type GenerateEvent = { type: 'prefill'; done: number; total: number } | { type: 'tokens'; ids: number[] };
 
 export interface GenerateResult {
   reason: 'stop-token' | 'max-tokens' | 'context-full' | 'cancelled';
@@ -89,7 +87,11 @@ export interface NativeSession {
    * Runs the prompt (the longest prefix already in the KV cache is reused) and samples until a stop token, maxTokens, a full context or
    * `stop()`. A stop token is counted in neither `ids` nor generatedTokens.
    */
-  generate(prompt: Int32Array, options: GenerateOptions, onEvent: (event: GenerateEvent) => void): Promise<GenerateResult>;
+  generate(
+    prompt: Int32Array,
+    options: GenerateOptions,
+    onEvent: (event: GenerateEvent) => void,
+  ): Promise<GenerateResult>;
   /** Ends a running `generate` within one token; harmless otherwise. */
   stop(): void;
   /**
