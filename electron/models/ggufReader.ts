@@ -7,6 +7,7 @@ export const headerCaps = {
   bytes: 24 * 2 ** 20, // a vocabulary of 262,144 with merges takes about 17 MB
   tensors: 65_536,
   keys: 10_000,
+  milliseconds: 10_000, // a list is parsed anew with every 2 MB of it, so hostile ones cost time
 };
 const readAhead = 2_000_000; // bytes, the library's block
 const smallestTensorEntry = 24; // bytes: name length, dimension count, type, offset
@@ -62,15 +63,16 @@ function headerCutOff(fileName: string, size: number): HunchError {
 export async function readRawHeader(file: FileHandle, size: number, fileName: string): Promise<RawHeader> {
   await checkPreamble(file, size, fileName);
 
+  const begin = performance.now();
   const read = async (_url: unknown, request?: { headers?: unknown }): Promise<unknown> => {
     const range = String((request?.headers as Record<string, string> | undefined)?.['Range']);
     const [start, end] = (/^bytes=(\d+)-(\d+)$/.exec(range) ?? []).slice(1).map(Number) as [number, number];
     // The library reads ahead, so one block past the end is no proof yet; the check of the end below is.
     if (start >= size + readAhead) throw headerCutOff(fileName, size);
-    if (end >= headerCaps.bytes) {
+    if (end >= headerCaps.bytes || performance.now() - begin > headerCaps.milliseconds) {
       throw new HunchError(
         'model-invalid',
-        `"${fileName}" has a header of more than ${headerCaps.bytes >> 20} MB, far beyond any real model's. Get the file again.`,
+        `"${fileName}" has a header of more than ${headerCaps.bytes >> 20} MB, or one that takes more than ${headerCaps.milliseconds / 1000} s to read, far beyond any real model's. Get the file again.`,
       );
     }
     const buffer = Buffer.alloc(Math.max(Math.min(end + 1, size) - start, 0));
