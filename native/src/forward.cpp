@@ -31,7 +31,8 @@ void Scratch::allocate(const Model& model, uint32_t context, unsigned lanes) {
   partial_sum.resize((size_t)s.heads * chunks);
   partial_acc.resize((size_t)s.heads * chunks * stride);
 
-  if (model.layers.front().post_attention_norm.present() || model.layers.front().post_ffn_norm.present()) branch.resize((size_t)kBatch * s.width);
+  const auto branches = [](const Layer& l) { return l.post_attention_norm.present() || l.post_ffn_norm.present(); };
+  if (std::any_of(model.layers.begin(), model.layers.end(), branches)) branch.resize((size_t)kBatch * s.width);
   if (model.rope_style == RopeStyle::none) return;
   rope = make_rope_table(s.rope, s.rope_width, context, model.rope_factors);
   if (s.window) window_rope = make_rope_table(s.window_rope, s.rope_width, context, {});

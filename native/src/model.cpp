@@ -125,6 +125,7 @@ static Status check_spec(const ModelSpec& s) {
   if (s.head_width < 2 || s.head_width > 1024 || s.head_width % 2) return bad("attention.key_length", s.head_width);
   if (s.window > (1u << 30)) return bad("attention.sliding_window", s.window);
   if (s.rope_width < 2 || s.rope_width > s.head_width || s.rope_width % 2) return bad("rope.dimension_count", s.rope_width);
+  if (s.trained_context > (1u << 30)) return bad("context_length", s.trained_context);
   if (s.vocabulary < 1 || s.vocabulary > (1u << 22)) return bad("vocabulary size", s.vocabulary);
   for (const RopeSpec* r : {&s.rope, &s.window_rope})
     if (!(r->base > 0) || !(r->factor > 0)) return bad("rope.freq_base or rope.scaling.factor", 0);

@@ -124,17 +124,17 @@ Status Session::logits(std::span<const int32_t> tokens, std::vector<float>& out)
 
 Status Session::bench(uint32_t prompt_tokens, uint32_t decode_tokens, double& prefill_ms, double& decode_ms) {
   Impl& s = *impl_;
-  const uint32_t n = prompt_tokens + decode_tokens;
+  const uint64_t n = (uint64_t)prompt_tokens + decode_tokens;
   if (n == 0 || n > s.kv.context())
     return Status::error("bad-request", "A benchmark of " + std::to_string(n) + " tokens does not fit the context of " + std::to_string(s.kv.context()) + ".");
   std::vector<int32_t> ids(n);
-  for (uint32_t i = 0; i < n; i++) ids[i] = (int32_t)((uint64_t)(i + 1) * 7919 % s.engine.model.spec.vocabulary);
+  for (size_t i = 0; i < n; i++) ids[i] = (int32_t)((uint64_t)(i + 1) * 7919 % s.engine.model.spec.vocabulary);
   s.history.clear();
   auto begin = Clock::now();
   s.extend(std::span(ids).first(prompt_tokens), Logits::last, never);
   prefill_ms = ms_since(begin);
   begin = Clock::now();
-  for (uint32_t i = prompt_tokens; i < n; i++) s.extend(std::span(&ids[i], 1), Logits::last, never);
+  for (size_t i = prompt_tokens; i < n; i++) s.extend(std::span(&ids[i], 1), Logits::last, never);
   decode_ms = ms_since(begin);
   return Status::fine();
 }

@@ -1,6 +1,4 @@
 // attend and attend_fold against softmax attention in double precision, with everything outside the window poisoned.
-#include <doctest/doctest.h>
-
 #include <algorithm>
 
 #include "oracle.h"
@@ -87,7 +85,7 @@ TEST_CASE("attend: one chunk of any length, any number of queries, each with its
           from.push_back(j % 2 ? 0 : random.below(limits[j]));
         }
         for (Isa isa : supported_isas()) {
-          CAPTURE(isa_name(isa));
+          CAPTURE(std::string(isa_name(isa)));
           CAPTURE(width);
           CAPTURE(end);
           CAPTURE(n);
@@ -159,7 +157,7 @@ TEST_CASE("attend_fold: chunks fold into softmax over all positions, in any orde
             if (begin == 0) running = p;
             else k.attend_fold(&running.max, &running.sum, running.acc.data(), p.max, p.sum, p.acc.data(), cache.stride);
           }
-          CAPTURE(isa_name(isa));
+          CAPTURE(std::string(isa_name(isa)));
           CAPTURE(width);
           CAPTURE(positions);
           CHECK(error_of(running, oracle::attend(doubles(query[0]), cache.keys, cache.values, positions)) < 1e-5);

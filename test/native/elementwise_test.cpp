@@ -1,6 +1,4 @@
 // The kernels that work on one vector: quantisation, norm, rope, gates, and the reductions over logits.
-#include <doctest/doctest.h>
-
 #include <algorithm>
 
 #include "oracle.h"
@@ -13,7 +11,7 @@ static std::vector<double> doubles(const std::vector<float>& x) { return {x.begi
 template <class F>
 static void on_every_isa(F&& f) {
   for (Isa isa : supported_isas()) {
-    CAPTURE(isa_name(isa));
+    CAPTURE(std::string(isa_name(isa)));
     REQUIRE(kernels_for(isa) != nullptr);
     REQUIRE(kernels_for(isa)->isa == isa);
     f(*kernels_for(isa));

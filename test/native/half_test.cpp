@@ -1,7 +1,5 @@
 #include "half.h"
 
-#include <doctest/doctest.h>
-
 #include "oracle.h"
 #include "support.h"
 

@@ -1,6 +1,4 @@
 // matmul of every kernel set and weight type against double precision on the same quantised inputs.
-#include <doctest/doctest.h>
-
 #include <cstring>
 
 #include "packing.h"
@@ -63,7 +61,7 @@ void check_against_oracle(TensorType type, uint32_t rows, uint32_t cols, Random&
 
   std::vector<std::vector<float>> by_isa;
   for (Isa isa : supported_isas()) {
-    CAPTURE(isa_name(isa));
+    CAPTURE(std::string(isa_name(isa)));
     const Kernels& k = *kernels_for(isa);
     const QuantisedActivations a(k, x, kTokens, cols);
     const std::vector<float> all = multiply(k, packed.m, a, 0, kTokens, nullptr);
@@ -148,8 +146,8 @@ TEST_CASE("matmul: the extremes of quants and activations do not overflow") {
             for (uint32_t c = 0; c < cols; c++) sum += w.value[c] * x[t * cols + c], size += w.size[c] * 127;
             worst = std::max(worst, std::fabs(out[t * rows + r] - sum) / size);
           }
-        CAPTURE(tensor_type_name(type));
-        CAPTURE(isa_name(isa));
+        CAPTURE(std::string(tensor_type_name(type)));
+        CAPTURE(std::string(isa_name(isa)));
         CAPTURE(fill);
         CHECK(worst < kBound);
       }
@@ -180,8 +178,8 @@ TEST_CASE("matmul: hostile scales and activations stay in their own row and toke
         sick[cols + 1] = kNan, sick[cols + 40] = kInfinity;  // token 1 of 3
         const QuantisedActivations healthy(k, x, 3, cols), mixed(k, sick, 3, cols);
         const std::vector<float> all = multiply(k, packed.m, healthy, 0, 3, nullptr), some = multiply(k, packed.m, mixed, 0, 3, nullptr);
-        CAPTURE(tensor_type_name(type));
-        CAPTURE(isa_name(isa));
+        CAPTURE(std::string(tensor_type_name(type)));
+        CAPTURE(std::string(isa_name(isa)));
         bool contained = true;
         for (uint32_t r = 0; r < rows; r++)
           for (uint32_t t = 0; t < 3; t++) {

@@ -1,7 +1,5 @@
 #include "packing.h"
 
-#include <doctest/doctest.h>
-
 #include <cstring>
 
 #include "weights.h"
@@ -11,7 +9,7 @@ using namespace hunch;
 TEST_CASE("packing: unpack_row gives back what the file's row means, for every type") {
   Random random(2);
   for (TensorType type : kAllTypes) {
-    CAPTURE(tensor_type_name(type));
+    CAPTURE(std::string(tensor_type_name(type)));
     const uint32_t unit = oracle::block_columns(type);
     CHECK(block_columns(type) == unit);
     CHECK(tensor_type_from_name(tensor_type_name(type)) == type);

@@ -1,8 +1,6 @@
 #include "pool.h"
 
-#include <doctest/doctest.h>
-
-#include <memory>
+#include "support.h"
 
 using namespace hunch;
 

@@ -1,7 +1,5 @@
 #include "sampler.h"
 
-#include <doctest/doctest.h>
-
 #include <algorithm>
 #include <set>
 
