@@ -18,7 +18,7 @@ export const ChatRow = memo(function ChatRow({ chatId, tabStop }: { chatId: stri
   const active = useStore((s) => s.activeId === chatId);
   const renaming = useStore((s) => s.renamingId === chatId);
   const writing = useStore((s) => liveReplyOf(s.live, chatId) !== null);
-  const { openChat, setRenaming, removeChat } = useStore.getState();
+  const { openChat, setRenaming, removeChat, wishFocus } = useStore.getState();
 
   const onKeyDown = (event: KeyboardEvent<HTMLButtonElement>): void => {
     if (event.key === 'F2') {
@@ -48,7 +48,10 @@ export const ChatRow = memo(function ChatRow({ chatId, tabStop }: { chatId: stri
         aria-keyshortcuts="F2 Delete"
         tabIndex={tabStop ? 0 : -1}
         title={title}
-        onClick={() => void openChat(chatId)}
+        onClick={() => {
+          void openChat(chatId);
+          wishFocus('composer');
+        }}
         onDoubleClick={() => setRenaming(chatId)}
         onKeyDown={onKeyDown}
       >

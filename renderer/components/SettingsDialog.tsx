@@ -1,5 +1,6 @@
 import { X } from 'lucide-react';
 import { Dialog, Tabs } from 'radix-ui';
+import { useReturnFocus } from '../lib/useReturnFocus';
 import { useStore } from '../store/store';
 import { AboutSettings } from './AboutSettings';
 import { DefaultsSettings } from './DefaultsSettings';
@@ -15,22 +16,21 @@ const tabs = [
   { id: 'about', label: 'Data & about', body: <AboutSettings /> },
 ];
 
+function focusChosenTab(event: Event): void {
+  event.preventDefault();
+  (event.currentTarget as HTMLElement).querySelector<HTMLElement>('[role=tab][data-state=active]')?.focus();
+}
+
 export function SettingsDialog() {
   const open = useStore((s) => s.settingsOpen);
   const setOpen = useStore((s) => s.setSettingsOpen);
+  const focus = useReturnFocus(focusChosenTab);
   return (
     <Dialog.Root open={open} onOpenChange={setOpen}>
       <Dialog.Portal>
         {/* Not Dialog.Overlay: it locks the page's scrolling with an inline style, which the policy forbids and we do not need. */}
         <div className={css.overlay} />
-        <Dialog.Content
-          className={css.dialog}
-          aria-describedby={undefined}
-          onOpenAutoFocus={(event) => {
-            event.preventDefault();
-            (event.currentTarget as HTMLElement).querySelector<HTMLElement>('[role=tab][data-state=active]')?.focus();
-          }}
-        >
+        <Dialog.Content className={css.dialog} aria-describedby={undefined} {...focus}>
           <header className={css.head}>
             <Dialog.Title>Settings</Dialog.Title>
             <Dialog.Close asChild>
