@@ -95,14 +95,23 @@ export interface NativeSession {
   /** Ends a running `generate` within one token; harmless otherwise. */
   stop(): void;
   /**
-   * Scores a window from an empty cache: nll[i] = −ln p(tokens[from + i + 1] | tokens[0 … from + i]),
-   * length tokens.length − 1 − from. Double-precision log-sum-exp over float logits.
+   * Scores a window: nll[i] = −ln p(tokens[from + i + 1] | tokens[0 … from + i]), length tokens.length − 1 − from.
+   * Double-precision log-sum-exp over float logits. What the KV cache holds of the tokens before `from` is reused.
    */
   score(tokens: Int32Array, from: number): Promise<Float32Array>;
+  /** The same, and greedy[i] = 1 where tokens[from + i + 1] is the likeliest token. */
+  scoreGreedy(tokens: Int32Array, from: number): Promise<{ nll: Float32Array; greedy: Uint8Array }>;
   /** Logits after the last token of the sequence, from an empty cache: length = vocabulary. */
   logits(tokens: Int32Array): Promise<Float32Array>;
-  /** Times `promptTokens` of prefill, then `decodeTokens` single steps with fixed token ids, from an empty cache. */
-  bench(promptTokens: number, decodeTokens: number): Promise<{ prefillMs: number; decodeMs: number }>;
+  /**
+   * Times `promptTokens` of prefill, then `decodeTokens` single steps with fixed token ids, after `depth` (0) tokens of
+   * context, which are not timed and stay in the cache for the next call.
+   */
+  bench(
+    promptTokens: number,
+    decodeTokens: number,
+    depth?: number,
+  ): Promise<{ prefillMs: number; decodeMs: number }>;
   close(): void;
 }
 

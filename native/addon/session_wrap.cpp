@@ -1,11 +1,14 @@
 #include "session_wrap.h"
 
+#include <algorithm>
+
 namespace hunch {
 
 Napi::Function SessionWrap::define(Napi::Env env) {
   return DefineClass(env, "NativeSession",
                      {InstanceMethod<&SessionWrap::generate>("generate"), InstanceMethod<&SessionWrap::stop>("stop"),
-                      InstanceMethod<&SessionWrap::score>("score"), InstanceMethod<&SessionWrap::logits>("logits"),
+                      InstanceMethod<&SessionWrap::score>("score"), InstanceMethod<&SessionWrap::score_greedy>("scoreGreedy"),
+                      InstanceMethod<&SessionWrap::logits>("logits"),
                       InstanceMethod<&SessionWrap::bench>("bench"), InstanceMethod<&SessionWrap::close>("close")});
 }
 
@@ -111,6 +114,34 @@ Napi::Value SessionWrap::score(const Napi::CallbackInfo& info) {
       [](Napi::Env e, std::vector<float>& v) -> Napi::Value { return from_floats(e, v); });
 }
 
+Napi::Value SessionWrap::score_greedy(const Napi::CallbackInfo& info) {
+  const Napi::Env env = info.Env();
+  if (closed(env)) return env.Undefined();
+  std::vector<int32_t> tokens;
+  uint64_t from = 0;
+  Status status = to_tokens(info[0], tokens);
+  if (status.ok()) status = to_uint(info[1], "from", 0xFFFFFFFF, from);
+  if (!status.ok()) {
+    throw_status(env, status);
+    return env.Undefined();
+  }
+  struct Scores {
+    std::vector<float> nll;
+    std::vector<uint8_t> greedy;
+  };
+  return answer<Scores>(
+      env, *queue_, "hunch.scoreGreedy",
+      [session = session_, tokens = std::move(tokens), from](Scores& out) { return session->score(tokens, (uint32_t)from, out.nll, &out.greedy); },
+      [](Napi::Env e, Scores& scores) -> Napi::Value {
+        Napi::Uint8Array greedy = Napi::Uint8Array::New(e, scores.greedy.size());
+        std::copy(scores.greedy.begin(), scores.greedy.end(), greedy.Data());
+        Napi::Object o = Napi::Object::New(e);
+        o.Set("nll", from_floats(e, scores.nll));
+        o.Set("greedy", greedy);
+        return o;
+      });
+}
+
 Napi::Value SessionWrap::logits(const Napi::CallbackInfo& info) {
   const Napi::Env env = info.Env();
   if (closed(env)) return env.Undefined();
@@ -127,9 +158,10 @@ Napi::Value SessionWrap::logits(const Napi::CallbackInfo& info) {
 Napi::Value SessionWrap::bench(const Napi::CallbackInfo& info) {
   const Napi::Env env = info.Env();
   if (closed(env)) return env.Undefined();
-  uint64_t prompt = 0, decode = 0;
+  uint64_t prompt = 0, decode = 0, depth = 0;
   Status status = to_uint(info[0], "promptTokens", 1u << 20, prompt);
   if (status.ok()) status = to_uint(info[1], "decodeTokens", 1u << 20, decode);
+  if (status.ok() && !info[2].IsUndefined()) status = to_uint(info[2], "depth", 1u << 20, depth);
   if (!status.ok()) {
     throw_status(env, status);
     return env.Undefined();
@@ -139,7 +171,9 @@ Napi::Value SessionWrap::bench(const Napi::CallbackInfo& info) {
   };
   return answer<Times>(
       env, *queue_, "hunch.bench",
-      [session = session_, prompt, decode](Times& t) { return session->bench((uint32_t)prompt, (uint32_t)decode, t.prefill, t.decode); },
+      [session = session_, prompt, decode, depth](Times& t) {
+        return session->bench((uint32_t)prompt, (uint32_t)decode, t.prefill, t.decode, (uint32_t)depth);
+      },
       [](Napi::Env e, Times& t) -> Napi::Value {
         Napi::Object o = Napi::Object::New(e);
         o.Set("prefillMs", t.prefill);

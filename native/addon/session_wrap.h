@@ -17,6 +17,7 @@ class SessionWrap : public Napi::ObjectWrap<SessionWrap> {
   Napi::Value generate(const Napi::CallbackInfo& info);
   void stop(const Napi::CallbackInfo& info);
   Napi::Value score(const Napi::CallbackInfo& info);
+  Napi::Value score_greedy(const Napi::CallbackInfo& info);
   Napi::Value logits(const Napi::CallbackInfo& info);
   Napi::Value bench(const Napi::CallbackInfo& info);
   void close(const Napi::CallbackInfo& info);

@@ -125,11 +125,13 @@ class Session {
   // Runs what the KV cache does not hold of `prompt`, then samples. `cancel` ends it within one token.
   Status generate(std::span<const int32_t> prompt, const GenerateOptions& options, const GenerateEvents& events,
                   const std::atomic<bool>& cancel, GenerateResult& result);
-  // nll[i] = -ln p(tokens[from+i+1] | tokens[0..from+i]), size tokens.size()-1-from, from an empty cache.
-  Status score(std::span<const int32_t> tokens, uint32_t from, std::vector<float>& nll);
+  // nll[i] = -ln p(tokens[from+i+1] | tokens[0..from+i]), size tokens.size()-1-from. What the cache already holds of tokens[0..from) is
+  // not run again. greedy[i] = 1 where tokens[from+i+1] is the likeliest token (the first of equals).
+  Status score(std::span<const int32_t> tokens, uint32_t from, std::vector<float>& nll, std::vector<uint8_t>* greedy = nullptr);
   // Logits [vocabulary] after the last token, from an empty cache.
   Status logits(std::span<const int32_t> tokens, std::vector<float>& out);
-  Status bench(uint32_t prompt_tokens, uint32_t decode_tokens, double& prefill_ms, double& decode_ms);
+  // Times a prefill and single steps after `depth` tokens of context, which are not timed and stay in the cache for the next call.
+  Status bench(uint32_t prompt_tokens, uint32_t decode_tokens, double& prefill_ms, double& decode_ms, uint32_t depth = 0);
 
  private:
   friend class Engine;

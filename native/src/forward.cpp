@@ -369,7 +369,8 @@ bool forward(const Model& model, Pool& pool, KvCache& kv, Scratch& s, std::span<
   return !s.abandoned;
 }
 
-void score_batch(const Model& model, Pool& pool, Scratch& s, uint32_t first, std::span<const int32_t> targets, float* nll) {
+void score_batch(const Model& model, Pool& pool, Scratch& s, uint32_t first, std::span<const int32_t> targets, float* nll,
+                 uint8_t* greedy) {
   const ModelSpec& m = model.spec;
   const Kernels& k = *model.kernels;
   pool.run([&](unsigned lane) {
@@ -394,7 +395,9 @@ void score_batch(const Model& model, Pool& pool, Scratch& s, uint32_t first, std
       for (uint32_t i = mine.begin; i < mine.end; i++) {
         const float* row = s.logits.data() + (size_t)i * m.vocabulary;
         const float max = k.max_of(row, m.vocabulary);
-        nll[begin + i] = (float)(std::log(k.sum_exp(row, m.vocabulary, max)) + max - row[targets[begin + i]]);
+        const int32_t target = targets[begin + i];
+        nll[begin + i] = (float)(std::log(k.sum_exp(row, m.vocabulary, max)) + max - row[target]);
+        if (greedy) greedy[begin + i] = row[target] == max && std::find(row, row + target, max) == row + target;
       }
       pool.barrier();
     }

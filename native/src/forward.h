@@ -48,7 +48,9 @@ enum class Logits { none, last };
 bool forward(const Model& model, Pool& pool, KvCache& kv, Scratch& scratch, std::span<const int32_t> tokens, uint32_t position,
              Logits logits, const std::atomic<bool>& cancel);
 
-// nll[i] = -ln softmax(logits of scratch.x[first + i])[targets[i]], after a forward() of the same batch.
-void score_batch(const Model& model, Pool& pool, Scratch& scratch, uint32_t first, std::span<const int32_t> targets, float* nll);
+// nll[i] = -ln softmax(logits of scratch.x[first + i])[targets[i]], after a forward() of the same batch; greedy[i] (unless null) = 1 where
+// targets[i] is the argmax.
+void score_batch(const Model& model, Pool& pool, Scratch& scratch, uint32_t first, std::span<const int32_t> targets, float* nll,
+                 uint8_t* greedy);
 
 }  // namespace hunch

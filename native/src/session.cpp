@@ -95,19 +95,24 @@ Status Session::generate(std::span<const int32_t> prompt, const GenerateOptions&
   return Status::fine();
 }
 
-Status Session::score(std::span<const int32_t> tokens, uint32_t from, std::vector<float>& nll) {
+Status Session::score(std::span<const int32_t> tokens, uint32_t from, std::vector<float>& nll, std::vector<uint8_t>* greedy) {
   Impl& s = *impl_;
   if (Status status = s.check(tokens); !status.ok()) return status;
   if ((size_t)from + 1 >= tokens.size()) return Status::error("bad-request", "There is nothing to score: `from` lies at or past the last token but one.");
   nll.assign(tokens.size() - 1 - from, 0);
-  s.history.clear();
-  for (uint32_t at = 0; at + 1 < tokens.size();) {
+  if (greedy) greedy->assign(nll.size(), 0);
+  // From position `from` on the residual stream is needed, so those positions run whatever the cache holds.
+  const auto common = std::mismatch(tokens.begin(), tokens.begin() + from, s.history.begin(), s.history.end()).first - tokens.begin();
+  s.history.resize((size_t)common);
+  for (uint32_t at = (uint32_t)common; at + 1 < tokens.size();) {
     const auto batch = tokens.subspan(at, std::min<size_t>(kBatch, tokens.size() - 1 - at));
     std::lock_guard turn(s.engine.turn);
     forward(s.engine.model, s.engine.pool, s.kv, s.scratch, batch, at, Logits::none, never);
     const uint32_t first = std::max(at, from), end = at + (uint32_t)batch.size();
     if (first < end)
-      score_batch(s.engine.model, s.engine.pool, s.scratch, first - at, tokens.subspan(first + 1, end - first), nll.data() + (first - from));
+      score_batch(s.engine.model, s.engine.pool, s.scratch, first - at, tokens.subspan(first + 1, end - first), nll.data() + (first - from),
+                  greedy ? greedy->data() + (first - from) : nullptr);
+    s.history.insert(s.history.end(), batch.begin(), batch.end());
     at = end;
   }
   return Status::fine();
@@ -122,19 +127,21 @@ Status Session::logits(std::span<const int32_t> tokens, std::vector<float>& out)
   return Status::fine();
 }
 
-Status Session::bench(uint32_t prompt_tokens, uint32_t decode_tokens, double& prefill_ms, double& decode_ms) {
+Status Session::bench(uint32_t prompt_tokens, uint32_t decode_tokens, double& prefill_ms, double& decode_ms, uint32_t depth) {
   Impl& s = *impl_;
-  const uint64_t n = (uint64_t)prompt_tokens + decode_tokens;
+  const uint64_t n = (uint64_t)depth + prompt_tokens + decode_tokens;
   if (n == 0 || n > s.kv.context())
     return Status::error("bad-request", "A benchmark of " + std::to_string(n) + " tokens does not fit the context of " + std::to_string(s.kv.context()) + ".");
   std::vector<int32_t> ids(n);
   for (size_t i = 0; i < n; i++) ids[i] = (int32_t)((uint64_t)(i + 1) * 7919 % s.engine.model.spec.vocabulary);
-  s.history.clear();
+  const auto common = std::mismatch(ids.begin(), ids.begin() + depth, s.history.begin(), s.history.end()).first - ids.begin();
+  s.history.resize((size_t)common);
+  s.extend(std::span(ids).first(depth).subspan((size_t)common), Logits::none, never);
   auto begin = Clock::now();
-  s.extend(std::span(ids).first(prompt_tokens), Logits::last, never);
+  s.extend(std::span(ids).subspan(depth, prompt_tokens), Logits::last, never);
   prefill_ms = ms_since(begin);
   begin = Clock::now();
-  for (size_t i = prompt_tokens; i < n; i++) s.extend(std::span(&ids[i], 1), Logits::last, never);
+  for (size_t i = depth + prompt_tokens; i < n; i++) s.extend(std::span(&ids[i], 1), Logits::last, never);
   decode_ms = ms_since(begin);
   return Status::fine();
 }
