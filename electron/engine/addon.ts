@@ -4,7 +4,11 @@
  * what takes longer returns a promise and runs on the engine's threads.
  */
 
-export type TensorType = 'F32' | 'F16' | 'BF16' | 'Q8_0' | 'Q4_0' | 'Q4_1' | 'Q5_0' | 'Q5_1' | 'Q4_K' | 'Q5_K' | 'Q6_K';
+/** Floats, blocks of 32 values, superblocks of 256. */
+type FloatType = 'F32' | 'F16' | 'BF16';
+type BlockType = 'Q8_0' | 'Q4_0' | 'Q4_1' | 'Q5_0' | 'Q5_1' | 'IQ4_NL';
+type SuperblockType = 'Q4_K' | 'Q5_K' | 'Q6_K';
+export type TensorType = FloatType | BlockType | SuperblockType;
 
 export interface TensorInfo {
   name: string;
@@ -15,10 +19,25 @@ export interface TensorInfo {
   offset: number;
 }
 
+/** Rotary positions: frequencies base^(-2i / ropeWidth), then scaled for contexts longer than the trained one. */
+export interface RopeSpec {
+  base: number;
+  scaling: 'none' | 'linear' | 'yarn';
+  factor: number; // how many times longer; 1 where nothing is scaled
+  originalContext: number; // positions before the scaling; read for yarn only
+}
+
+/** Layers that see only the last positions. */
+export interface WindowSpec {
+  positions: number; // the token at p sees p - positions + 1 … p
+  pattern: number; // every pattern-th layer sees everything; above the number of layers = none does
+  rope: RopeSpec; // of the windowed layers
+}
+
 /** A checked GGUF header (models/gguf.ts). C++ checks shapes and `offset + size` against the real file again. */
 export interface ModelSpec {
   path: string;
-  architecture: string; // 'llama'
+  architecture: string; // 'llama', 'qwen2', 'qwen3', 'gemma3', 'opt'
   layers: number;
   width: number; // d_model
   ffnWidth: number;
@@ -28,9 +47,11 @@ export interface ModelSpec {
   vocabulary: number;
   trainedContext: number;
   normEpsilon: number;
-  ropeBase: number;
+  rope: RopeSpec; // of the layers that see everything
   ropeWidth: number; // rotated dimensions of a head
-  activation: 'silu' | 'gelu' | 'relu';
+  window?: WindowSpec;
+  attentionScale?: number; // of the scores; default 1 / sqrt(headWidth)
+  activation: 'silu' | 'gelu' | 'relu'; // gelu: the tanh form
   tensors: TensorInfo[];
 }
 
@@ -107,11 +128,7 @@ export interface NativeSession {
    * Times `promptTokens` of prefill, then `decodeTokens` single steps with fixed token ids, after `depth` (0) tokens of
    * context, which are not timed and stay in the cache for the next call.
    */
-  bench(
-    promptTokens: number,
-    decodeTokens: number,
-    depth?: number,
-  ): Promise<{ prefillMs: number; decodeMs: number }>;
+  bench(promptTokens: number, decodeTokens: number, depth?: number): Promise<{ prefillMs: number; decodeMs: number }>;
   close(): void;
 }
 

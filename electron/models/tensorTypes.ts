@@ -16,6 +16,12 @@ const layouts = new Map<number, TensorLayout>([
   [8, { type: 'Q8_0', blockValues: 32, blockBytes: 34 }],
   [2, { type: 'Q4_0', blockValues: 32, blockBytes: 18 }],
   [3, { type: 'Q4_1', blockValues: 32, blockBytes: 20 }],
+  [6, { type: 'Q5_0', blockValues: 32, blockBytes: 22 }],
+  [7, { type: 'Q5_1', blockValues: 32, blockBytes: 24 }],
+  [12, { type: 'Q4_K', blockValues: 256, blockBytes: 144 }],
+  [13, { type: 'Q5_K', blockValues: 256, blockBytes: 176 }],
+  [14, { type: 'Q6_K', blockValues: 256, blockBytes: 210 }],
+  [20, { type: 'IQ4_NL', blockValues: 32, blockBytes: 18 }],
 ]);
 
 export function tensorLayout(ggmlType: number): TensorLayout | undefined {

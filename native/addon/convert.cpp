@@ -113,8 +113,7 @@ Status to_model_spec(const Napi::Value& value, ModelSpec& out) {
   else if (activation == "gelu") out.activation = Activation::gelu;
   else if (activation == "relu") out.activation = Activation::relu;
   else return wrong("spec.activation", "silu, gelu or relu");
-  if (r.field("rope").IsUndefined()) r.real("ropeBase", out.rope.base);
-  else if (Status s = to_rope(r.field("rope"), "spec.rope", out.rope); !s.ok()) return s;
+  if (Status s = to_rope(r.field("rope"), "spec.rope", out.rope); !s.ok()) return s;
   if (!r.field("window").IsUndefined()) {
     Reader w;
     if (Status s = as_object(r.field("window"), "spec.window", w); !s.ok()) return s;

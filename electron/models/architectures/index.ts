@@ -1,6 +1,10 @@
 import type { ModelSpec } from '../../engine/addon';
 import type { Metadata } from '../metadata';
+import { gemma3 } from './gemma3';
 import { llama } from './llama';
+import { opt } from './opt';
+import { qwen2 } from './qwen2';
+import { qwen3 } from './qwen3';
 
 /** What the header's keys say; the rest of a ModelSpec comes from the tensor table. */
 export type Dimensions = Omit<ModelSpec, 'path' | 'architecture' | 'tensors'>;
@@ -24,4 +28,8 @@ export interface Architecture {
 /** By `general.architecture`. A new one is its file and its line. */
 export const architectures: Readonly<Record<string, Architecture>> = {
   llama,
+  qwen2,
+  qwen3,
+  gemma3,
+  opt,
 };

@@ -29,7 +29,8 @@ describe('reading a model file', () => {
     expect(model).toMatchObject({ name: 'Tiny', license: 'mit', quantization: 'Q4_1', chatTemplate: null });
     expect(model.spec).toMatchObject({
       ...{ architecture: 'llama', layers: 1, width: 64, ffnWidth: 96, heads: 2, kvHeads: 1, headWidth: 32 },
-      ...{ vocabulary: 8, trainedContext: 128, ropeBase: 10000.5, ropeWidth: 32, activation: 'silu' },
+      ...{ vocabulary: 8, trainedContext: 128, ropeWidth: 32, activation: 'silu' },
+      rope: { base: 10000.5, scaling: 'none', factor: 1, originalContext: 128 },
     });
     const [embedding, , , query] = model.spec.tensors;
     expect(embedding).toMatchObject({ name: 'token_embd.weight', type: 'F32', shape: [64, 8] });
@@ -206,9 +207,9 @@ describe('refusing tensors that do not fit', () => {
 
   it('types without kernels: names the type and those there are', async () => {
     await refused(
-      changed(({ tensors }) => (tensors[3]!.type = 12)),
+      changed(({ tensors }) => (tensors[3]!.type = 10)),
       'model-unsupported',
-      'Q4_K',
+      'Q2_K',
       'F32, F16, BF16, Q8_0',
     );
     await refused(
@@ -231,9 +232,9 @@ describe('refusing tensors that do not fit', () => {
       '[64, 32]',
     );
     await refused(
-      changed(({ tensors }) => tensors.push({ name: 'blk.0.attn_q.bias', shape: [64] })),
+      changed(({ tensors }) => tensors.push({ name: 'blk.0.ffn_gate.bias', shape: [96] })),
       'model-unsupported',
-      '"blk.0.attn_q.bias"',
+      '"blk.0.ffn_gate.bias"',
     );
   });
 });
@@ -263,14 +264,7 @@ describe('refusing keys that contradict', () => {
     await refused(key('general.architecture', 'mamba'), 'model-unsupported', '"mamba"', 'llama');
     await refused(key('general.architecture', 'constructor'), 'model-unsupported', '"constructor"');
     await refused(key('llama.expert_count', 8), 'model-unsupported', '8 experts');
-    await refused(
-      changed(({ keys }) => {
-        keys['llama.rope.scaling.type'] = 'yarn';
-        keys['llama.rope.scaling.factor'] = 4;
-      }),
-      'model-unsupported',
-      '"yarn"',
-    );
+    await refused(key('llama.rope.scaling.type', 'longrope'), 'model-unsupported', 'llama', '"longrope"');
     await refused(key('split.count', 3), 'model-unsupported', '3 files');
     await refused(key('tokenizer.ggml.model', undefined), 'model-unsupported', 'no tokenizer');
   });
