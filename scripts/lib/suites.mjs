@@ -101,7 +101,7 @@ function runToEnd([program, ...args], env, limitMs) {
     const child = spawn(program, args, {
       cwd: root,
       stdio: ['ignore', 'inherit', 'inherit'],
-      env: { ...process.env, ...env },
+      env: { ...process.env, NODE_ENV: 'test', ...env }, // whatever the shell has set: React leaves its test tools out of production
       detached: !isWindows,
     });
     const endAll = (signal) => {

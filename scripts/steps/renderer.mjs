@@ -1,7 +1,10 @@
 import { existsSync } from 'node:fs';
+import { exec } from '../lib/exec.mjs';
 import { inRoot } from '../lib/paths.mjs';
 import { hashOf, readStamp, writeStamp } from '../lib/stamps.mjs';
 import { StepError } from '../lib/ui.mjs';
+
+const viteProgram = inRoot('node_modules', 'vite', 'bin', 'vite.js');
 
 export const renderer = {
   name: 'Window bundle',
@@ -16,9 +19,15 @@ export const renderer = {
         'Get the whole repository: git status shows what is missing.',
       );
     }
-    const { build } = await import('vite');
     try {
-      await build({ configFile: inRoot('vite.config.ts'), logLevel: 'silent' });
+      // In a process of its own: Vite sets NODE_ENV for the rest of the one it runs in.
+      await exec(
+        process.execPath,
+        [viteProgram, 'build', '--config', inRoot('vite.config.ts'), '--logLevel', 'error'],
+        {
+          env: { NODE_ENV: 'production' },
+        },
+      );
     } catch (error) {
       throw new StepError(error.message, 'Correct the source file named above.', { cause: error });
     }

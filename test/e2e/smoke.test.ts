@@ -1,11 +1,11 @@
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
-import { launchApp, type RunningApp } from '../helpers/app';
+import { repeatable, launchApp, type RunningApp } from '../helpers/app';
 import { composer, followReply, replies, send } from '../helpers/chat';
 
 describe('one question in the real window', () => {
   let running: RunningApp;
   beforeAll(async () => {
-    running = await launchApp();
+    running = await launchApp({ settings: repeatable });
   });
   afterAll(() => running?.close());
 
@@ -21,9 +21,8 @@ describe('one question in the real window', () => {
     const speed = Number(/([\d.,]+)\s*tok\/s/.exec(reply.stats)?.[1]?.replace(',', ''));
     expect(speed).toBeGreaterThan(1);
 
-    await expect(page.getByRole('log', { name: 'Conversation' }).innerText()).resolves.toContain(
-      'What is the capital of France?',
-    );
+    const conversation = page.getByRole('log', { name: 'Conversation' });
+    expect(await conversation.textContent()).toContain('What is the capital of France?');
     expect(await replies(page).count()).toBe(1);
     expect(await composer(page).inputValue()).toBe('');
   });

@@ -1,8 +1,9 @@
-import { mkdtempSync, rmSync } from 'node:fs';
+import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import path from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { _electron, type ElectronApplication, type Page } from 'playwright-core';
+import { defaultSampling, type Settings } from '../../electron/contract/entities';
 import { modelsFolder } from '../../electron/paths';
 import { findElectron } from '../../scripts/lib/electron-runtime.mjs';
 
@@ -12,6 +13,8 @@ export interface LaunchOptions {
   /** Models folder; this machine's own by default, where the set-up put the starter model. */
   models?: string;
   env?: Record<string, string>;
+  /** Settings in the data folder before the start; the rest keeps its defaults. */
+  settings?: Partial<Settings>;
   args?: string[];
 }
 
@@ -33,11 +36,15 @@ export function temporaryHome(): string {
   return mkdtempSync(path.join(tmpdir(), 'hunch-test-'));
 }
 
+/** Always the same reply on one kind of processor, and never a long one. */
+export const repeatable: Partial<Settings> = { defaultSampling: { ...defaultSampling, seed: 2, maxTokens: 200 } };
+
 /** Starts the built app in real Electron and waits for its window. */
 export async function launchApp(options: LaunchOptions = {}): Promise<RunningApp> {
   const runtime = findElectron();
   if (!runtime) throw new Error('Electron is not set up: run `npm run setup` first.');
   const home = options.home ?? temporaryHome();
+  if (options.settings) writeFileSync(path.join(home, 'settings.json'), JSON.stringify(options.settings));
   const inherited = Object.entries(process.env).filter(([name, value]) => value !== undefined && !isTestRunners(name));
   const app = await _electron
     .launch({

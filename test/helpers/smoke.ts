@@ -1,11 +1,11 @@
-import { launchApp } from './app';
+import { repeatable, launchApp } from './app';
 import { followReply, replies, send } from './chat';
 
 export const question = 'What is the capital of France?';
 
 /** Opens the window, asks one question and hands over the reply as it is written. Returns the statistics' text. */
 export async function smoke(write: (text: string) => void): Promise<string> {
-  const running = await launchApp();
+  const running = await launchApp({ settings: repeatable });
   try {
     await send(running.page, question);
     const { text, stats, status } = await followReply(running.page, write);
