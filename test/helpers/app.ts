@@ -36,6 +36,9 @@ export function temporaryHome(): string {
   return mkdtempSync(path.join(tmpdir(), 'hunch-test-'));
 }
 
+/** The likeliest token each time: the same reply in every run, and never a long one. */
+export const greedy: Partial<Settings> = { defaultSampling: { ...defaultSampling, temperature: 0, maxTokens: 200 } };
+
 /** Always the same reply on one kind of processor, and never a long one. */
 export const repeatable: Partial<Settings> = { defaultSampling: { ...defaultSampling, seed: 2, maxTokens: 200 } };
 
