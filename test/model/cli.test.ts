@@ -69,7 +69,7 @@ describe('hunch run', () => {
 
   it('stops at Ctrl+C and keeps what was written', async () => {
     const before = process.listenerCount('SIGINT');
-    const running = hunch('run', 'Count from one to a thousand in words.', '-n', '2000', '--temperature', '0');
+    const running = hunch('run', 'Write a very long story about a dragon.', '-n', '2000', '--temperature', '0');
     while (process.listenerCount('SIGINT') === before) await new Promise((resolve) => setTimeout(resolve, 20));
     await new Promise((resolve) => setTimeout(resolve, 600)); // some tokens
     process.emit('SIGINT');
