@@ -16,13 +16,13 @@ using namespace hunch;
 template <class F>
 static void report(const char* what, uint64_t bytes, F&& pass) {
   std::vector<double> times;
-  for (int i = 0; i < 41; i++) {
+  for (int i = 0; i < 301; i++) {
     const auto begin = std::chrono::steady_clock::now();
     pass();
     times.push_back(std::chrono::duration<double>(std::chrono::steady_clock::now() - begin).count());
   }
   std::sort(times.begin(), times.end());
-  std::printf("%-28s best %6.1f GB/s   median %6.1f GB/s   %.0f us\n", what, bytes / times[0] / 1e9, bytes / times[20] / 1e9, times[0] * 1e6);
+  std::printf("%-28s best %6.1f GB/s   median %6.1f GB/s   %.0f us\n", what, bytes / times[0] / 1e9, bytes / times[times.size() / 2] / 1e9, times[0] * 1e6);
 }
 
 int main(int argc, char** argv) {
@@ -31,7 +31,7 @@ int main(int argc, char** argv) {
   const TensorType type = tensor_type_from_name(argc > 3 ? argv[3] : "Q4_1").value();
   const uint32_t cols = argc > 4 ? std::atoi(argv[4]) : 576, rows = 1536;
   const Kernels& k = *kernels_for(supported_isas().front());
-  PackedMatrix m{type, rows, cols, rows / kLanes, packed_group_bytes(type, cols), nullptr};
+  PackedMatrix m = packed_shape(type, rows, cols);
   const uint32_t count = std::max<uint64_t>(1, (megabytes << 20) / m.bytes());
   Arena arena;
   if (!arena.reserve(count * m.bytes())) return 1;

@@ -8,6 +8,7 @@ void plan_opt(Model& model, Loader& loader) {
   model.position_offset = 2;
   loader.decoder(false);
   loader.matrix("position_embd.weight", model.spec.width, model.spec.trained_context + model.position_offset, model.positions);
+  loader.end_stage(true);
 }
 
 }  // namespace hunch

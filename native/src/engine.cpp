@@ -36,7 +36,7 @@ Status Engine::load(const ModelSpec& spec, const LoadOptions& options, std::shar
 Status Engine::new_session(uint32_t context, std::unique_ptr<Session>& out) try {
   if (context < 16 || context > (1u << 20)) return Status::error("bad-request", "The context length must lie between 16 and 1048576.");
   const ModelSpec& m = impl_->model.spec;
-  if (impl_->model.positions.data && context > m.trained_context)  // learned positions end there
+  if (impl_->model.positions.present() && context > m.trained_context)  // learned positions end there
     return Status::error("bad-request", "This model knows " + std::to_string(m.trained_context) + " positions; the context length may not exceed them.");
   auto s = std::make_unique<Session::Impl>(shared_from_this(), *impl_);
   if (!s->kv.allocate(m.layers, m.kv_heads, m.head_width, context)) return no_memory("the context");

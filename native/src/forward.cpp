@@ -78,30 +78,15 @@ struct Lane {
     k.quantize(b.f.data() + at, cols, b.q.data() + at, b.d.data() + at / kQuantBlock, b.sum.data() + at / kQuantBlock * 2);
   }
 
-  void multiply(const PackedMatrix& m, Range groups, const Activations& x, uint32_t count, float* out, size_t stride, bool add) {
-    if (groups.begin >= groups.end) return;
-    k.matmul[(int)m.type]({m.data + (size_t)groups.begin * m.group_bytes, m.group_bytes, groups.end - groups.begin,
-                           m.rows - groups.begin * kLanes, m.cols, x, count, out + (size_t)groups.begin * kLanes, stride, add});
+  // out[:, rows of groups [begin, end)] (+)= W x; the groups lie within this lane's slice.
+  void multiply(const PackedMatrix& m, uint32_t begin, uint32_t end, const Activations& x, float* out, size_t stride, bool add) {
+    if (begin >= end) return;
+    const Slice& mine = m.slices[lane];
+    k.matmul[(int)m.type]({mine.group(begin), mine.stride, end - begin, m.rows - begin * kLanes, m.cols, x, tokens,
+                           out + (size_t)begin * kLanes, stride, add});
   }
-
-  // Splits several matrices, laid end to end, by bytes.
-  struct Part {
-    const PackedMatrix* m;
-    float* out;
-  };
-  template <size_t N>
-  void multiply_all(const Part (&parts)[N], const Activations& x, size_t stride) {
-    uint64_t total = 0, before = 0;
-    for (const Part& p : parts) total += p.m->bytes();
-    const uint64_t low = total * lane / lanes, high = total * (lane + 1) / lanes;
-    for (const Part& p : parts) {
-      const auto group_at = [&](uint64_t byte) {
-        if (byte <= before) return 0u;
-        return (uint32_t)std::min<uint64_t>(p.m->groups, (byte - before + p.m->group_bytes - 1) / p.m->group_bytes);
-      };
-      multiply(*p.m, {group_at(low), group_at(high)}, x, tokens, p.out, stride, false);
-      before += p.m->bytes();
-    }
+  void multiply(const PackedMatrix& m, const Activations& x, float* out, size_t stride, bool add) {
+    multiply(m, m.slices[lane].begin, m.slices[lane].end, x, out, stride, add);
   }
 
   void embed(std::span<const int32_t> ids) {
@@ -111,7 +96,7 @@ struct Lane {
       float* x = s.x.data() + (size_t)t * width;
       unpack_row(model.embedding, (uint32_t)ids[t], x);
       if (model.embedding_scale != 1) k.scale(x, width, model.embedding_scale);
-      if (model.positions.data) {
+      if (model.positions.present()) {
         float* learned = s.lane[lane].f.data();
         unpack_row(model.positions, position + t + model.position_offset, learned);
         k.add(x, learned, width);
@@ -121,10 +106,10 @@ struct Lane {
 
   // x += W in, on this lane's rows. Where the branch has a norm of its own, through s.branch.
   void residual(const PackedMatrix& w, const std::vector<float>& bias, const Norm& norm, const Activations& in) {
-    const Range groups = share_of(w.groups);
-    const uint32_t width = model.spec.width, begin = groups.begin * kLanes, end = std::min(groups.end * kLanes, width);
+    const Slice& rows = w.slices[lane];
+    const uint32_t width = model.spec.width, begin = rows.begin * kLanes, end = std::min(rows.end * kLanes, width);
     float* out = norm.present() ? s.branch.data() : s.x.data();
-    multiply(w, groups, in, tokens, out, width, !norm.present());
+    multiply(w, in, out, width, !norm.present());
     if (!bias.empty() && begin < end)
       for (uint32_t t = 0; t < tokens; t++) k.add(out + (size_t)t * width + begin, bias.data() + begin, end - begin);
     pool.barrier();
@@ -298,18 +283,18 @@ struct Lane {
   // barrier.
   void neurons(const Layer& l, const Activations& x) {
     const uint32_t ff = model.spec.ffn_width;
-    const Range mine = share_of(l.up.groups);
+    const Slice& mine = l.up.slices[lane];
     const uint32_t begin = mine.begin * kLanes, end = std::min(mine.end * kLanes, ff);
-    const bool gated = l.gate.data;
+    const bool gated = l.gate.present();
     float* up = gated ? s.up.data() : s.gate.data();
-    if (gated && tokens == 1) {  // group by group: two streams, one pass
+    if (gated && tokens == 1) {  // group by group, as they lie
       for (uint32_t g = mine.begin; g < mine.end; g++) {
-        multiply(l.gate, {g, g + 1}, x, 1, s.gate.data(), ff, false);
-        multiply(l.up, {g, g + 1}, x, 1, up, ff, false);
+        multiply(l.gate, g, g + 1, x, s.gate.data(), ff, false);
+        multiply(l.up, g, g + 1, x, up, ff, false);
       }
     } else {
-      if (gated) multiply(l.gate, mine, x, tokens, s.gate.data(), ff, false);
-      multiply(l.up, mine, x, tokens, up, ff, false);
+      if (gated) multiply(l.gate, x, s.gate.data(), ff, false);
+      multiply(l.up, x, up, ff, false);
     }
     if (begin >= end) return;
     const int act = (int)model.spec.activation;
@@ -342,7 +327,9 @@ bool forward(const Model& model, Pool& pool, KvCache& kv, Scratch& s, std::span<
       // qkv [tokens][(heads + 2 kv_heads) head_width]
       Activations a = w.prepare(s.x.data(), m.width, &l.attention_norm);
       float* qkv = s.qkv.data();
-      w.multiply_all({{&l.q, qkv}, {&l.k, qkv + m.heads * m.head_width}, {&l.v, qkv + (m.heads + m.kv_heads) * m.head_width}}, a, qkv_width);
+      w.multiply(l.q, a, qkv, qkv_width, false);
+      w.multiply(l.k, a, qkv + m.heads * m.head_width, qkv_width, false);
+      w.multiply(l.v, a, qkv + (m.heads + m.kv_heads) * m.head_width, qkv_width, false);
       pool.barrier();
       if (s.abandoned) return;
 
@@ -363,7 +350,7 @@ bool forward(const Model& model, Pool& pool, KvCache& kv, Scratch& s, std::span<
     if (logits == Logits::last) {
       Lane last{model, *model.kernels, pool, kv, s, 1, position, lane, pool.size()};
       const Activations a = last.prepare(s.x.data() + (ids.size() - 1) * m.width, m.width, &model.output_norm);
-      last.multiply(model.output, last.share_of(model.output.groups), a, 1, s.logits.data(), m.vocabulary, false);
+      last.multiply(model.output, a, s.logits.data(), m.vocabulary, false);
     }
   });
   return !s.abandoned;
@@ -385,11 +372,10 @@ void score_batch(const Model& model, Pool& pool, Scratch& s, uint32_t first, std
         }
       }
       pool.barrier();
-      const Range g = share(model.output.groups, lane, pool.size());
+      const Slice& g = model.output.slices[lane];
       if (g.begin < g.end)
-        k.matmul[(int)model.output.type]({model.output.data + (size_t)g.begin * model.output.group_bytes, model.output.group_bytes, g.end - g.begin,
-                                          m.vocabulary - g.begin * kLanes, m.width, s.batch.view(), n, s.logits.data() + (size_t)g.begin * kLanes,
-                                          m.vocabulary, false});
+        k.matmul[(int)model.output.type]({g.data, g.stride, g.end - g.begin, m.vocabulary - g.begin * kLanes, m.width, s.batch.view(), n,
+                                          s.logits.data() + (size_t)g.begin * kLanes, m.vocabulary, false});
       pool.barrier();
       const Range mine = share(n, lane, pool.size());
       for (uint32_t i = mine.begin; i < mine.end; i++) {

@@ -10,8 +10,54 @@ void Loader::matrix(const std::string& name, uint32_t cols, uint32_t rows, Packe
   if (!status_.ok()) return;
   const TensorInfo* t;
   if (status_ = file_.matrix(name, cols, rows, t); !status_.ok()) return;
-  out = {t->type, rows, cols, (rows + kLanes - 1) / kLanes, packed_group_bytes(t->type, cols), nullptr};
+  out = packed_shape(t->type, rows, cols);
   jobs_.push_back({t, &out});
+}
+
+void Loader::end_stage(bool together) {
+  const size_t begin = stages_.empty() ? 0 : stages_.back().end;
+  if (begin < jobs_.size()) stages_.push_back({begin, jobs_.size(), together});
+}
+
+// Gives every matrix of the stage its slices: which groups are whose.
+void Loader::divide(const Stage& stage, unsigned lanes) {
+  uint64_t total = 0, before = 0;
+  for (size_t j = stage.begin; j < stage.end; j++) total += jobs_[j].out->bytes();
+  for (size_t j = stage.begin; j < stage.end; j++) {
+    PackedMatrix& m = *jobs_[j].out;
+    const auto group_at = [&](uint64_t byte) {
+      return byte <= before ? 0u : (uint32_t)std::min<uint64_t>(m.groups, (byte - before + m.group_bytes - 1) / m.group_bytes);
+    };
+    m.slices.resize(lanes);
+    for (unsigned lane = 0; lane < lanes; lane++) {
+      const Range r = stage.together ? Range{group_at(total * lane / lanes), group_at(total * (lane + 1) / lanes)} : share(m.groups, lane, lanes);
+      m.slices[lane] = {r.begin, r.end, nullptr, m.group_bytes};
+    }
+    before += m.bytes();
+  }
+}
+
+// Gives every slice its memory: lane by lane, stage by stage. Matrices of a stage that is not read together alternate group by group.
+bool Loader::place(unsigned lanes) {
+  for (const Stage& stage : stages_) divide(stage, lanes);
+  for (unsigned lane = 0; lane < lanes; lane++)
+    for (const Stage& stage : stages_) {
+      size_t bytes = 0, round = 0;
+      for (size_t j = stage.begin; j < stage.end; j++) {
+        const Slice& s = jobs_[j].out->slices[lane];
+        bytes += (size_t)(s.end - s.begin) * s.stride;
+        round += s.stride;
+      }
+      uint8_t* at = model_.arena.take(bytes);
+      if (!at) return false;
+      for (size_t j = stage.begin; j < stage.end; j++) {
+        Slice& s = jobs_[j].out->slices[lane];
+        s.data = at;
+        if (stage.together) at += (size_t)(s.end - s.begin) * s.stride;
+        else at += s.stride, s.stride = round;
+      }
+    }
+  return true;
 }
 
 void Loader::vector(const std::string& name, uint32_t length, std::vector<float>& out) {
@@ -25,7 +71,6 @@ void Loader::optional_vector(const std::string& name, uint32_t length, std::vect
 void Loader::decoder(bool gated) {
   const ModelSpec& s = model_.spec;
   const uint32_t q_rows = s.heads * s.head_width, kv_rows = s.kv_heads * s.head_width;
-  matrix("token_embd.weight", s.width, s.vocabulary, model_.embedding);
   const auto norm = [&](const std::string& name, uint32_t length, Norm& out) {
     vector(name + ".weight", length, out.weight);
     optional_vector(name + ".bias", length, out.bias);
@@ -41,7 +86,9 @@ void Loader::decoder(bool gated) {
     matrix(blk + "attn_q.weight", s.width, q_rows, layer.q);
     matrix(blk + "attn_k.weight", s.width, kv_rows, layer.k);
     matrix(blk + "attn_v.weight", s.width, kv_rows, layer.v);
+    end_stage(true);
     matrix(blk + "attn_output.weight", q_rows, s.width, layer.o);
+    end_stage(true);
     optional_vector(blk + "attn_q.bias", q_rows, layer.q_bias);
     optional_vector(blk + "attn_k.bias", kv_rows, layer.k_bias);
     optional_vector(blk + "attn_v.bias", kv_rows, layer.v_bias);
@@ -52,23 +99,29 @@ void Loader::decoder(bool gated) {
     norm(blk + "ffn_norm", s.width, layer.ffn_norm);
     if (gated) matrix(blk + "ffn_gate.weight", s.width, s.ffn_width, layer.gate);
     matrix(blk + "ffn_up.weight", s.width, s.ffn_width, layer.up);
+    end_stage(false);
     optional_vector(blk + "ffn_up.bias", s.ffn_width, layer.up_bias);
     matrix(blk + "ffn_down.weight", s.ffn_width, s.width, layer.down);
+    end_stage(true);
     optional_vector(blk + "ffn_down.bias", s.width, layer.down_bias);
     optional_norm(blk + "post_ffw_norm", s.width, layer.post_ffn_norm);
     layer.windowed = s.window > 0 && s.window_pattern > 0 && (l + 1) % s.window_pattern != 0;
   }
-  if (file_.find("output.weight")) matrix("output.weight", s.width, s.vocabulary, model_.output);
+  if (file_.find("output.weight")) {
+    matrix("output.weight", s.width, s.vocabulary, model_.output);
+    end_stage(true);
+  }
+  matrix("token_embd.weight", s.width, s.vocabulary, model_.embedding);  // last: where tied, it is the head
+  end_stage(true);
 }
 
 Status Loader::run(Pool& pool, const std::function<void(float)>& progress) {
   if (!status_.ok()) return status_;
   uint64_t total = 0, groups = 0;
-  for (const Job& j : jobs_) total += Arena::padded(j.out->bytes()), groups += j.out->groups;
-  if (!model_.arena.reserve(total))
+  for (const Job& j : jobs_) total += j.out->bytes(), groups += j.out->groups;
+  if (!model_.arena.reserve(total) || !place(pool.size()))
     return Status::error("out-of-memory", "The model needs " + std::to_string(total >> 20) +
                                               " MB of memory, which the system does not have free. Close other programs or choose a smaller model.");
-  for (Job& j : jobs_) j.out->data = model_.arena.take(j.out->bytes());
 
   std::atomic<uint64_t> done{0};
   std::mutex mutex;
@@ -76,7 +129,7 @@ Status Loader::run(Pool& pool, const std::function<void(float)>& progress) {
   pool.run([&](unsigned lane) {
     std::vector<uint8_t> raw;
     for (const Job& j : jobs_) {
-      const Range mine = share(j.out->groups, lane, pool.size());
+      const Slice& mine = j.out->slices[lane];
       const uint64_t row = row_bytes(j.out->type, j.out->cols);
       for (uint32_t g = mine.begin; g < mine.end; g++) {
         const uint32_t rows = std::min(kLanes, j.out->rows - g * kLanes);
@@ -87,7 +140,7 @@ Status Loader::run(Pool& pool, const std::function<void(float)>& progress) {
           if (failure.ok()) failure = std::move(s);
           return;
         }
-        pack_group(j.out->type, raw.data(), rows, j.out->cols, j.out->data + (size_t)g * j.out->group_bytes);
+        pack_group(j.out->type, raw.data(), rows, j.out->cols, mine.group(g));
       }
       done += mine.end - mine.begin;
       if (lane == 0 && progress) progress((float)((double)done / (double)groups));
@@ -147,7 +200,8 @@ Status load_model(const ModelSpec& spec, const Kernels* kernels, Pool& pool, con
   Loader loader(file, out);
   architecture->plan(out, loader);
   if (Status s = loader.run(pool, progress); !s.ok()) return s;
-  if (!out.output.data) out.output = out.embedding;  // tied
+  const bool tied = !out.output.present();
+  if (tied) out.output = out.embedding;  // the same slices
 
   for (const Layer& l : out.layers)
     for (const PackedMatrix* m : {&l.q, &l.k, &l.v, &l.o, &l.gate, &l.up, &l.down}) {
@@ -157,7 +211,7 @@ Status load_model(const ModelSpec& spec, const Kernels* kernels, Pool& pool, con
   out.weight_bytes_per_token += out.output.bytes();
   out.parameter_count += (uint64_t)out.embedding.rows * out.embedding.cols;
   out.parameter_count += (uint64_t)out.positions.rows * out.positions.cols;
-  if (out.output.data != out.embedding.data) out.parameter_count += (uint64_t)out.output.rows * out.output.cols;
+  if (!tied) out.parameter_count += (uint64_t)out.output.rows * out.output.cols;
   out.spec.tensors.clear();
   return Status::fine();
 }

@@ -49,7 +49,10 @@ struct Model {
 class Loader {
  public:
   Loader(const TensorFile& file, Model& model) : file_(file), model_(model) {}
+  // Matrices are laid out in the order they are asked for; end_stage() closes those that the forward pass reads between two barriers.
   void matrix(const std::string& name, uint32_t cols, uint32_t rows, PackedMatrix& out);
+  // together: the lanes divide the stage's bytes as if its matrices were one (else each matrix, group by group in turn).
+  void end_stage(bool together);
   void vector(const std::string& name, uint32_t length, std::vector<float>& out);
   void optional_vector(const std::string& name, uint32_t length, std::vector<float>& out);
   // The parts that every supported decoder has, under their GGUF names: token_embd, output_norm, output, blk.N.attn_{q,k,v,output},
@@ -62,10 +65,17 @@ class Loader {
     const TensorInfo* tensor;
     PackedMatrix* out;
   };
+  struct Stage {
+    size_t begin, end;  // of jobs_
+    bool together;
+  };
+  void divide(const Stage& stage, unsigned lanes);
+  bool place(unsigned lanes);
   const TensorFile& file_;
   Model& model_;
   Status status_;  // the first error
   std::vector<Job> jobs_;
+  std::vector<Stage> stages_;
 };
 
 // One row per architecture: what to load, and what its name alone says.

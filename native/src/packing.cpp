@@ -109,6 +109,16 @@ void pack_super(TensorType type, const Format& f, const uint8_t* in, uint32_t r,
 
 }  // namespace
 
+PackedMatrix packed_shape(TensorType type, uint32_t rows, uint32_t cols) {
+  return {type, rows, cols, (rows + kLanes - 1) / kLanes, packed_group_bytes(type, cols), {}};
+}
+
+const uint8_t* PackedMatrix::group(uint32_t g) const {
+  size_t i = 0;
+  while (g >= slices[i].end) i++;
+  return slices[i].group(g);
+}
+
 size_t packed_group_bytes(TensorType type, uint32_t cols) {
   const Format f = format(type);
   if (!f.vectors) return ((size_t)cols * kLanes * float_bytes(type) + 63) / 64 * 64;
@@ -159,7 +169,7 @@ void pack_group(TensorType type, const uint8_t* raw, uint32_t rows, uint32_t col
 }
 
 void unpack_row(const PackedMatrix& m, uint32_t row, float* out) {
-  const uint8_t* group = m.data + (size_t)(row / kLanes) * m.group_bytes;
+  const uint8_t* group = m.group(row / kLanes);
   const uint32_t r = row % kLanes;
   const Format f = format(m.type);
   if (!f.vectors) {

@@ -17,14 +17,27 @@
 
 namespace hunch {
 
+// One lane's groups [begin, end) of a matrix, `stride` bytes apart. The model's arena is laid out lane by lane in the order of the forward
+// pass, so that what a lane reads for a token is one straight line through memory and a prefetch never runs into another lane's part.
+struct Slice {
+  uint32_t begin = 0, end = 0;
+  uint8_t* data = nullptr;
+  size_t stride = 0;
+  uint8_t* group(uint32_t g) const { return data + (size_t)(g - begin) * stride; }
+};
+
 struct PackedMatrix {
   TensorType type = TensorType::F32;
   uint32_t rows = 0, cols = 0, groups = 0;
   size_t group_bytes = 0;
-  uint8_t* data = nullptr;
+  std::vector<Slice> slices;  // one per lane, covering [0, groups) in order
+  bool present() const { return !slices.empty(); }
   uint64_t bytes() const { return (uint64_t)groups * group_bytes; }
+  const uint8_t* group(uint32_t g) const;
 };
 
+// A matrix without memory; sizes only.
+PackedMatrix packed_shape(TensorType type, uint32_t rows, uint32_t cols);
 size_t packed_group_bytes(TensorType type, uint32_t cols);
 // `rows` (1…16) consecutive rows of the file's layout into one group.
 void pack_group(TensorType type, const uint8_t* raw, uint32_t rows, uint32_t cols, uint8_t* out);

@@ -18,11 +18,11 @@ struct Packed {
   PackedMatrix m;
   std::vector<uint8_t> bytes;
   Packed(TensorType type, const std::vector<uint8_t>& raw, uint32_t rows, uint32_t cols)
-      : m{type, rows, cols, (rows + kLanes - 1) / kLanes, packed_group_bytes(type, cols), nullptr}, bytes(m.bytes()) {
-    m.data = bytes.data();
+      : m(packed_shape(type, rows, cols)), bytes(m.bytes()) {
+    m.slices = {{0, m.groups, bytes.data(), m.group_bytes}};
     const size_t stride = oracle::row_bytes(type, cols);
     for (uint32_t g = 0; g < m.groups; g++)
-      pack_group(type, raw.data() + g * kLanes * stride, std::min(kLanes, rows - g * kLanes), cols, m.data + g * m.group_bytes);
+      pack_group(type, raw.data() + g * kLanes * stride, std::min(kLanes, rows - g * kLanes), cols, m.slices[0].group(g));
   }
 };
 
@@ -33,7 +33,7 @@ std::vector<float> multiply(const Kernels& k, const PackedMatrix& m, const Quant
   if (add)
     for (uint32_t t = 0; t < n; t++)
       for (uint32_t r = 0; r < m.rows; r++) out.data()[t * stride + r] = (*add)[(first + t) * m.rows + r];
-  k.matmul[(int)m.type]({m.data, m.group_bytes, m.groups, m.rows, m.cols, x.view(first, m.cols), n, out.data(), stride, add != nullptr});
+  k.matmul[(int)m.type]({m.group(0), m.group_bytes, m.groups, m.rows, m.cols, x.view(first, m.cols), n, out.data(), stride, add != nullptr});
   std::vector<float> result;
   bool clean = out.guards_hold();
   for (uint32_t t = 0; t < n; t++) {

@@ -20,12 +20,14 @@ TEST_CASE("packing: unpack_row gives back what the file's row means, for every t
         const size_t stride = oracle::row_bytes(type, cols);
         // Its own allocation to the byte, so that a sanitizer sees a read past the last row.
         const std::vector<uint8_t> raw = random_weights(type, rows, cols, 1, random);
-        PackedMatrix m{type, rows, cols, (rows + kLanes - 1) / kLanes, packed_group_bytes(type, cols), nullptr};
+        PackedMatrix m = packed_shape(type, rows, cols);
         CHECK(m.group_bytes % 64 == 0);
         std::vector<uint8_t> packed(m.bytes(), 0xCD);
-        m.data = packed.data();
+        // Two lanes' slices, the second before the first in memory.
+        const uint32_t cut = m.groups / 2;
+        m.slices = {{0, cut, packed.data() + (m.groups - cut) * m.group_bytes, m.group_bytes}, {cut, m.groups, packed.data(), m.group_bytes}};
         for (uint32_t g = 0; g < m.groups; g++)
-          pack_group(type, raw.data() + g * kLanes * stride, std::min(kLanes, rows - g * kLanes), cols, packed.data() + g * m.group_bytes);
+          pack_group(type, raw.data() + g * kLanes * stride, std::min(kLanes, rows - g * kLanes), cols, m.slices[g >= cut].group(g));
         uint32_t wrong = 0;
         for (uint32_t r = 0; r < rows; r++) {
           Guarded out(cols);
