@@ -1,4 +1,4 @@
-import { Command } from 'commander';
+import { Command, Option } from 'commander';
 import { version } from '../../package.json';
 import { defaultSampling } from '../contract/entities';
 import type { BenchOptions } from './bench';
@@ -10,6 +10,7 @@ import type { PerplexityCommandOptions } from './perplexity';
 import { perplexity } from './perplexity';
 import type { RunOptions } from './run';
 import { run } from './run';
+import { addShapeCommand, findShape, shape, shapeNames, typeOption } from './shape';
 
 /** Runs a command's work; its errors end the process with a sentence and exit code 1. */
 function action<A extends unknown[]>(work: (...args: A) => Promise<void>): (...args: A) => Promise<void> {
@@ -46,8 +47,19 @@ export function program(): Command {
     .action(action((prompt: string | undefined, options: RunOptions) => run(prompt, options)));
 
   withModelOptions(hunch.command('bench'))
-    .description('measure prefill (pp512) and decode (tg128) beside the memory bandwidth')
+    .description('measure prefill and decode beside the memory bandwidth')
     .option('-r, --repetitions <n>', 'measured runs of each, after one warm-up', wholeNumber(1, 100), 5)
+    .option('--reps <n>', 'the same', wholeNumber(1, 100))
+    .option('--pp <n>', 'tokens of the prefill (default: 512, of a shape 32); 0 = none', wholeNumber(0, 131_072))
+    .option('--tg <n>', 'decode steps (default: 128, of a shape 16); 0 = none', wholeNumber(0, 131_072))
+    .option('-d, --depth <n>', 'tokens of context before them', wholeNumber(0, 131_072), 0)
+    .option('--stream', 'measure the time to the first token and the speed as JavaScript sees them, too')
+    .addOption(
+      new Option('--shape <name>', `random weights in a real model's shape: ${shapeNames.join(', ')}`)
+        .argParser(findShape)
+        .conflicts('model'),
+    )
+    .addOption(typeOption())
     .action(action((options: BenchOptions) => bench(options)));
 
   withModelOptions(hunch.command('perplexity'))
@@ -56,6 +68,8 @@ export function program(): Command {
     .option('-c, --ctx-size <n>', 'tokens of a window', wholeNumber(8, 131_072), 512)
     .option('--chunks <n>', 'score only the first n windows', wholeNumber(1, 1_000_000))
     .action(action((file: string, options: PerplexityCommandOptions) => perplexity(file, options)));
+
+  addShapeCommand(hunch, jsonOption()).action(action(shape));
 
   hunch
     .command('pull')

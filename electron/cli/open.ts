@@ -9,19 +9,26 @@ export const library = (): ModelLibrary => new ModelLibrary(modelsFolder());
 
 /** Opens the model that the options name. */
 export async function openModel(
-  { model, threads, isa }: ModelOptions,
+  options: ModelOptions,
   contextLength?: number,
 ): Promise<{ runtime: Runtime; resolved: ResolvedModel }> {
-  const resolved = await library().resolve(model);
+  const resolved = await library().resolve(options.model);
+  return { runtime: await openResolved(resolved, options, contextLength), resolved };
+}
+
+export async function openResolved(
+  { path, name }: ResolvedModel,
+  { threads, isa }: Pick<ModelOptions, 'threads' | 'isa'>,
+  contextLength?: number,
+): Promise<Runtime> {
   const progress = progressLine();
   try {
-    const runtime = await Runtime.open(resolved.path, {
+    return await Runtime.open(path, {
       threads,
       ...(isa ? { isa } : {}),
       ...(contextLength === undefined ? {} : { contextLength }),
-      onProgress: (fraction) => progress.show(`Loading ${resolved.name}: ${Math.floor(fraction * 100)} %`),
+      onProgress: (fraction) => progress.show(`Loading ${name}: ${Math.floor(fraction * 100)} %`),
     });
-    return { runtime, resolved };
   } finally {
     progress.end();
   }

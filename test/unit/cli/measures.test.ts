@@ -1,5 +1,5 @@
 import { describe, expect, it } from 'vitest';
-import { fixedPrompt, logitsHash, spread } from '../../../electron/cli/bench';
+import { fixedPrompt, logitsHash, spread } from '../../../electron/cli/measure';
 import { NllStatistics, measurePerplexity } from '../../../electron/engine/perplexity';
 
 describe('mean and spread', () => {
