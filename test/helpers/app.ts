@@ -6,6 +6,7 @@ import { _electron, type ElectronApplication, type Page } from 'playwright-core'
 import { defaultSampling, type Settings } from '../../electron/contract/entities';
 import { modelsFolder } from '../../electron/paths';
 import { findElectron } from '../../scripts/lib/electron-runtime.mjs';
+import { killFamily } from './processes';
 
 export interface LaunchOptions {
   /** Data folder; a fresh temporary one by default, which `close` removes. Pass one to start again on the same data. */
@@ -16,6 +17,8 @@ export interface LaunchOptions {
   /** Settings in the data folder before the start; the rest keeps its defaults. */
   settings?: Partial<Settings>;
   args?: string[];
+  /** Scripts that the main process loads before the app (test/helpers/hooks). */
+  hooks?: string[];
 }
 
 export interface RunningApp {
@@ -26,11 +29,11 @@ export interface RunningApp {
   log(): string;
   /** Ends the app as a person would; by force after 10 s. Removes the data folder unless it was passed in. */
   close(): Promise<void>;
-  /** kill -9 on the main process. The data folder stays. */
+  /** kill -9 on all of the app's processes at once. The data folder stays. */
   kill(): Promise<void>;
 }
 
-const root = path.dirname(path.dirname(path.dirname(fileURLToPath(import.meta.url))));
+export const root = path.dirname(path.dirname(path.dirname(fileURLToPath(import.meta.url))));
 
 export function temporaryHome(): string {
   return mkdtempSync(path.join(tmpdir(), 'hunch-test-'));
@@ -48,11 +51,12 @@ export async function launchApp(options: LaunchOptions = {}): Promise<RunningApp
   if (!runtime) throw new Error('Electron is not set up: run `npm run setup` first.');
   const home = options.home ?? temporaryHome();
   if (options.settings) writeFileSync(path.join(home, 'settings.json'), JSON.stringify(options.settings));
+  const hooks = (options.hooks ?? []).flatMap((name) => ['-r', path.join(root, 'test', 'helpers', 'hooks', name)]);
   const inherited = Object.entries(process.env).filter(([name, value]) => value !== undefined && !isTestRunners(name));
   const app = await _electron
     .launch({
       executablePath: runtime.executable,
-      args: ['--disable-gpu', ...(options.args ?? []), root],
+      args: ['--disable-gpu', ...(options.args ?? []), ...hooks, root],
       cwd: root,
       env: {
         ...(Object.fromEntries(inherited) as Record<string, string>),
@@ -77,12 +81,13 @@ export async function launchApp(options: LaunchOptions = {}): Promise<RunningApp
       if (!options.home) rmSync(home, { recursive: true, force: true, maxRetries: 5 });
     },
     async kill() {
-      app.process().kill('SIGKILL');
+      await killFamily(app.process().pid!);
       await ended;
     },
   };
   try {
     const page = await app.firstWindow({ timeout: 60_000 });
+    page.setDefaultTimeout(60_000); // the machine may be busy; nothing is expected to take that long
     return { ...running, page };
   } catch (error) {
     await running.close();

@@ -4,6 +4,39 @@ import type { Locator, Page } from 'playwright-core';
 export const composer = (page: Page): Locator => page.getByRole('textbox', { name: 'Message' });
 export const sendButton = (page: Page): Locator => page.getByRole('button', { name: 'Send', exact: true });
 export const replies = (page: Page): Locator => page.getByRole('article', { name: 'Reply' });
+export const questions = (page: Page): Locator => page.getByRole('article', { name: 'You' });
+export const conversation = (page: Page): Locator => page.getByRole('log', { name: 'Conversation' });
+export const notices = (page: Page): Locator => page.getByRole('alert');
+export const button = (within: Page | Locator, name: string): Locator =>
+  within.getByRole('button', { name, exact: true });
+export const chatRow = (page: Page, title: string): Locator =>
+  page.getByRole('navigation', { name: 'Chats' }).getByRole('button', { name: title, exact: true });
+/** The button above the conversation that names the model and its state. */
+export const modelButton = (page: Page): Locator => page.getByRole('button', { name: /^Model: / });
+
+/** Waits until the model is loaded. */
+export async function modelReady(page: Page): Promise<void> {
+  await page.getByRole('button', { name: /^Model: .*, ready$/ }).waitFor({ timeout: 60_000 });
+}
+
+/** Opens a chat of the sidebar and waits for its messages. */
+export async function openChat(page: Page, title: string): Promise<void> {
+  await chatRow(page, title).click();
+  await questions(page).first().waitFor();
+}
+
+/** Waits until the last reply has text to show but is still being written. */
+export async function replyBegun(page: Page): Promise<Locator> {
+  const reply = replies(page).last();
+  await reply.locator(':scope[data-status=streaming] > [class*="markdown"]').waitFor();
+  return reply;
+}
+
+export const statusOf = (reply: Locator): Promise<string | null> => reply.getAttribute('data-status');
+export const idOf = (message: Locator): Promise<string | null> => message.getAttribute('data-message-id');
+/** The text as shown; empty as long as there is none. */
+export const textOf = (reply: Locator): Promise<string> =>
+  reply.evaluate((article) => article.querySelector(':scope > [class*="markdown"]')?.textContent ?? '');
 
 /** Types a message into the composer and sends it. Waits until the window lets it be sent (the model may be loading). */
 export async function send(page: Page, text: string): Promise<void> {
