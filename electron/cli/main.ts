@@ -3,6 +3,8 @@ import { version } from '../../package.json';
 import { defaultSampling } from '../contract/entities';
 import type { BenchOptions } from './bench';
 import { bench } from './bench';
+import type { EvalCommandOptions } from './eval';
+import { evalCommand } from './eval';
 import { models, pull } from './models';
 import { decimal, jsonOption, wholeNumber, withModelOptions } from './options';
 import { fail } from './output';
@@ -68,6 +70,12 @@ export function program(): Command {
     .option('-c, --ctx-size <n>', 'tokens of a window', wholeNumber(8, 131_072), 512)
     .option('--chunks <n>', 'score only the first n windows', wholeNumber(1, 1_000_000))
     .action(action((file: string, options: PerplexityCommandOptions) => perplexity(file, options)));
+
+  withModelOptions(hunch.command('eval'))
+    .description('measure accuracy on a JSONL file of multiple-choice or cloze records, as lm-evaluation-harness does')
+    .argument('<file>')
+    .option('--limit <n>', 'only the first n records', wholeNumber(1, 100_000_000))
+    .action(action((file: string, options: EvalCommandOptions) => evalCommand(file, options)));
 
   addShapeCommand(hunch, jsonOption()).action(action(shape));
 
