@@ -44,10 +44,11 @@ export function readVocabulary(metadata: Metadata): Vocabulary {
     metadata.has(`${prefix}${name}`) ? metadata.integer(`${prefix}${name}`, 0, count - 1) : null;
   const kinds = sameLength(metadata, `${prefix}token_type`, metadata.numbers(`${prefix}token_type`), count);
   const scores = sameLength(metadata, `${prefix}scores`, metadata.numbers(`${prefix}scores`), count);
+  const opt = metadata.get('general.architecture') === 'opt'; // GPT-2's words after a BOS, which its files leave unsaid
   return {
     fileName: metadata.fileName,
     model,
-    pre: metadata.text(`${prefix}pre`) ?? 'default',
+    pre: metadata.text(`${prefix}pre`) ?? (opt ? 'gpt-2' : 'default'),
     tokens,
     kinds: kinds ?? new Array<number>(count).fill(tokenKind.normal),
     scores: scores ?? [],
@@ -56,7 +57,7 @@ export function readVocabulary(metadata: Metadata): Vocabulary {
     eos: id('eos_token_id'),
     eot: id('eot_token_id'),
     unknown: id('unknown_token_id'),
-    addBos: metadata.flag(`${prefix}add_bos_token`) ?? null,
+    addBos: metadata.flag(`${prefix}add_bos_token`) ?? (opt ? true : null),
     addSpacePrefix: metadata.flag(`${prefix}add_space_prefix`) ?? null,
   };
 }
