@@ -4,13 +4,15 @@
 #include <mutex>
 
 #include "forward.h"
+#include "governor.h"
 
 namespace hunch {
 
 struct Engine::Impl {
-  explicit Impl(unsigned threads) : pool(threads) {}
+  explicit Impl(unsigned threads) : pool(threads), governor(pool.size()) {}
   Model model;
   Pool pool;
+  Governor governor;  // of decoding; guarded by turn
   std::mutex turn;  // one pass at a time: sessions take turns on the pool
   ModelInfo info{};
 };

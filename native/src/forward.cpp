@@ -56,6 +56,13 @@ struct Lane {
   const uint32_t tokens, position;
   const unsigned lane, lanes;
 
+  // With fewer active lanes than the weights were divided for, a lane takes the slices of its absent neighbours too.
+  template <class F>
+  void each_slice(const PackedMatrix& m, F&& f) {
+    const Range mine = share((uint32_t)m.slices.size(), lane, lanes);
+    for (uint32_t i = mine.begin; i < mine.end; i++)
+      if (m.slices[i].begin < m.slices[i].end) f(m.slices[i], i);
+  }
   Range share_of(uint32_t n) const { return share(n, lane, lanes); }
 
   // Normalises (norm != null) and quantises [tokens][cols]. With one token every lane makes its own copy, which is cheaper than a barrier;
@@ -78,15 +85,13 @@ struct Lane {
     k.quantize(b.f.data() + at, cols, b.q.data() + at, b.d.data() + at / kQuantBlock, b.sum.data() + at / kQuantBlock * 2);
   }
 
-  // out[:, rows of groups [begin, end)] (+)= W x; the groups lie within this lane's slice.
-  void multiply(const PackedMatrix& m, uint32_t begin, uint32_t end, const Activations& x, float* out, size_t stride, bool add) {
-    if (begin >= end) return;
-    const Slice& mine = m.slices[lane];
-    k.matmul[(int)m.type]({mine.group(begin), mine.stride, end - begin, m.rows - begin * kLanes, m.cols, x, tokens,
+  // out[:, rows of groups [begin, end) of the slice] (+)= W x
+  void multiply(const PackedMatrix& m, const Slice& slice, uint32_t begin, uint32_t end, const Activations& x, float* out, size_t stride, bool add) {
+    k.matmul[(int)m.type]({slice.group(begin), slice.stride, end - begin, m.rows - begin * kLanes, m.cols, x, tokens,
                            out + (size_t)begin * kLanes, stride, add});
   }
-  void multiply(const PackedMatrix& m, const Activations& x, float* out, size_t stride, bool add) {
-    multiply(m, m.slices[lane].begin, m.slices[lane].end, x, out, stride, add);
+  void multiply(const PackedMatrix& m, const Activations& x, float* out, size_t stride) {
+    each_slice(m, [&](const Slice& slice, uint32_t) { multiply(m, slice, slice.begin, slice.end, x, out, stride, false); });
   }
 
   void embed(std::span<const int32_t> ids) {
@@ -106,12 +111,14 @@ struct Lane {
 
   // x += W in, on this lane's rows. Where the branch has a norm of its own, through s.branch.
   void residual(const PackedMatrix& w, const std::vector<float>& bias, const Norm& norm, const Activations& in) {
-    const Slice& rows = w.slices[lane];
-    const uint32_t width = model.spec.width, begin = rows.begin * kLanes, end = std::min(rows.end * kLanes, width);
+    const uint32_t width = model.spec.width;
     float* out = norm.present() ? s.branch.data() : s.x.data();
-    multiply(w, in, out, width, !norm.present());
-    if (!bias.empty() && begin < end)
+    each_slice(w, [&](const Slice& slice, uint32_t) {
+      multiply(w, slice, slice.begin, slice.end, in, out, width, !norm.present());
+      if (bias.empty()) return;
+      const uint32_t begin = slice.begin * kLanes, end = std::min(slice.end * kLanes, width);
       for (uint32_t t = 0; t < tokens; t++) k.add(out + (size_t)t * width + begin, bias.data() + begin, end - begin);
+    });
     pool.barrier();
     if (!norm.present()) return;
     const Range mine = share_of(tokens);
@@ -283,40 +290,41 @@ struct Lane {
   // barrier.
   void neurons(const Layer& l, const Activations& x) {
     const uint32_t ff = model.spec.ffn_width;
-    const Slice& mine = l.up.slices[lane];
-    const uint32_t begin = mine.begin * kLanes, end = std::min(mine.end * kLanes, ff);
     const bool gated = l.gate.present();
-    float* up = gated ? s.up.data() : s.gate.data();
-    if (gated && tokens == 1) {  // group by group, as they lie
-      for (uint32_t g = mine.begin; g < mine.end; g++) {
-        multiply(l.gate, g, g + 1, x, s.gate.data(), ff, false);
-        multiply(l.up, g, g + 1, x, up, ff, false);
+    float *gate = s.gate.data(), *up = gated ? s.up.data() : gate;
+    each_slice(l.up, [&](const Slice& slice, uint32_t i) {
+      if (gated && tokens == 1) {  // group by group, as they lie
+        for (uint32_t g = slice.begin; g < slice.end; g++) {
+          multiply(l.gate, l.gate.slices[i], g, g + 1, x, gate, ff, false);
+          multiply(l.up, slice, g, g + 1, x, up, ff, false);
+        }
+      } else {
+        if (gated) multiply(l.gate, l.gate.slices[i], slice.begin, slice.end, x, gate, ff, false);
+        multiply(l.up, slice, slice.begin, slice.end, x, up, ff, false);
       }
-    } else {
-      if (gated) multiply(l.gate, x, s.gate.data(), ff, false);
-      multiply(l.up, x, up, ff, false);
-    }
-    if (begin >= end) return;
-    const int act = (int)model.spec.activation;
-    for (uint32_t t = 0; t < tokens; t++) {
-      const size_t at = (size_t)t * ff + begin;
-      if (!l.up_bias.empty()) k.add(up + at, l.up_bias.data() + begin, end - begin);
-      if (gated) k.gate[act](s.gate.data() + at, up + at, end - begin);
-      else k.activate[act](up + at, end - begin);
-    }
+      const uint32_t begin = slice.begin * kLanes, end = std::min(slice.end * kLanes, ff);
+      const int act = (int)model.spec.activation;
+      for (uint32_t t = 0; t < tokens; t++) {
+        const size_t at = (size_t)t * ff + begin;
+        if (!l.up_bias.empty()) k.add(up + at, l.up_bias.data() + begin, end - begin);
+        if (gated) k.gate[act](gate + at, up + at, end - begin);
+        else k.activate[act](up + at, end - begin);
+      }
+    });
   }
 };
 
 }  // namespace
 
 bool forward(const Model& model, Pool& pool, KvCache& kv, Scratch& s, std::span<const int32_t> ids, uint32_t position, Logits logits,
-             const std::atomic<bool>& cancel) {
+             const std::atomic<bool>& cancel, unsigned active) {
   const ModelSpec& m = model.spec;
+  const unsigned lanes = active ? active : pool.size();
   const uint32_t qkv_width = (m.heads + 2 * m.kv_heads) * m.head_width;
   s.abandoned = false;
 
   pool.run([&](unsigned lane) {
-    Lane w{model, *model.kernels, pool, kv, s, (uint32_t)ids.size(), position, lane, pool.size()};
+    Lane w{model, *model.kernels, pool, kv, s, (uint32_t)ids.size(), position, lane, lanes};
     w.embed(ids);  // x [tokens][width]
     pool.barrier();
 
@@ -327,9 +335,9 @@ bool forward(const Model& model, Pool& pool, KvCache& kv, Scratch& s, std::span<
       // qkv [tokens][(heads + 2 kv_heads) head_width]
       Activations a = w.prepare(s.x.data(), m.width, &l.attention_norm);
       float* qkv = s.qkv.data();
-      w.multiply(l.q, a, qkv, qkv_width, false);
-      w.multiply(l.k, a, qkv + m.heads * m.head_width, qkv_width, false);
-      w.multiply(l.v, a, qkv + (m.heads + m.kv_heads) * m.head_width, qkv_width, false);
+      w.multiply(l.q, a, qkv, qkv_width);
+      w.multiply(l.k, a, qkv + m.heads * m.head_width, qkv_width);
+      w.multiply(l.v, a, qkv + (m.heads + m.kv_heads) * m.head_width, qkv_width);
       pool.barrier();
       if (s.abandoned) return;
 
@@ -348,11 +356,11 @@ bool forward(const Model& model, Pool& pool, KvCache& kv, Scratch& s, std::span<
     }
 
     if (logits == Logits::last) {
-      Lane last{model, *model.kernels, pool, kv, s, 1, position, lane, pool.size()};
+      Lane last{model, *model.kernels, pool, kv, s, 1, position, lane, lanes};
       const Activations a = last.prepare(s.x.data() + (ids.size() - 1) * m.width, m.width, &model.output_norm);
-      last.multiply(model.output, a, s.logits.data(), m.vocabulary, false);
+      last.multiply(model.output, a, s.logits.data(), m.vocabulary);
     }
-  });
+  }, lanes);
   return !s.abandoned;
 }
 

@@ -44,9 +44,9 @@ enum class Logits { none, last };
 
 // Runs tokens at positions [position, position + tokens.size()) and leaves the residual stream in scratch.x and, if asked, the last token's
 // logits in scratch.logits[0 … vocabulary). tokens.size() is 1 … kBatch and the positions lie within the cache.
-// Returns false when `cancel` was seen; the positions are then not in the cache.
+// active_lanes: 0 = all. Returns false when `cancel` was seen; the positions are then not in the cache.
 bool forward(const Model& model, Pool& pool, KvCache& kv, Scratch& scratch, std::span<const int32_t> tokens, uint32_t position,
-             Logits logits, const std::atomic<bool>& cancel);
+             Logits logits, const std::atomic<bool>& cancel, unsigned active_lanes = 0);
 
 // nll[i] = -ln softmax(logits of scratch.x[first + i])[targets[i]], after a forward() of the same batch; greedy[i] (unless null) = 1 where
 // targets[i] is the argmax.

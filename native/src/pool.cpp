@@ -1,5 +1,8 @@
 #include "pool.h"
 
+#include <algorithm>
+#include <chrono>
+
 #if defined(__x86_64__) || defined(_M_X64)
 #include <immintrin.h>
 #endif
@@ -19,36 +22,42 @@ constexpr int kSpins = 2000;
 // Between two tokens the caller samples for some 10 µs: workers stay awake a little longer than that before sleeping.
 constexpr int kIdleSpins = 4000, kIdleYields = 200;
 
-Pool::Pool(unsigned threads) : size_(threads ? threads : 1) {
+Pool::Pool(unsigned threads) : size_(std::clamp(threads, 1u, 256u)) {
   for (unsigned lane = 1; lane < size_; lane++) threads_.emplace_back([this, lane] { work(lane); });
 }
 
 Pool::~Pool() {
   stopping_ = true;
-  round_.fetch_add(1, std::memory_order_release);
+  round_.fetch_add(256, std::memory_order_release);
   round_.notify_all();
   for (auto& t : threads_) t.join();
 }
 
 void Pool::barrier() {
-  if (size_ == 1) return;
+  if (active_ == 1) return;
   const uint32_t phase = phase_.load(std::memory_order_relaxed);
-  if (arrived_.fetch_add(1, std::memory_order_acq_rel) + 1 == size_) {
+  if (arrived_.fetch_add(1, std::memory_order_acq_rel) + 1 == active_) {
     arrived_.store(0, std::memory_order_relaxed);
     phase_.store(phase + 1, std::memory_order_release);
     return;
   }
-  for (int spins = 0; phase_.load(std::memory_order_acquire) == phase; spins++) {
-    if (spins < kSpins) relax();
-    else std::this_thread::yield();
+  for (int spins = 0; spins < kSpins; spins++) {
+    if (phase_.load(std::memory_order_acquire) != phase) return;
+    relax();
   }
+  const auto begin = std::chrono::steady_clock::now();
+  while (phase_.load(std::memory_order_acquire) == phase) std::this_thread::yield();
+  starved_ns_.fetch_add((std::chrono::steady_clock::now() - begin).count(), std::memory_order_relaxed);
 }
 
-void Pool::start(Body body, void* argument) {
+void Pool::start(Body body, void* argument, unsigned active) {
   body_ = body;
   argument_ = argument;
-  if (size_ > 1) {
-    round_.fetch_add(1, std::memory_order_release);
+  active_ = std::min(active, size_);
+  starved_ns_.store(0, std::memory_order_relaxed);
+  if (active_ > 1) {
+    const uint32_t round = round_.load(std::memory_order_relaxed);
+    round_.store(((round | 255) + 1) | (active_ - 1), std::memory_order_release);
     round_.notify_all();
   }
   body(argument, 0);
@@ -58,13 +67,16 @@ void Pool::start(Body body, void* argument) {
 void Pool::work(unsigned lane) {
   uint32_t seen = 0;
   for (;;) {
-    for (int spins = 0; round_.load(std::memory_order_acquire) == seen; spins++) {
+    uint32_t round;
+    for (int spins = 0; (round = round_.load(std::memory_order_acquire)) == seen; spins++) {
       if (spins < kIdleSpins) relax();
       else if (spins < kIdleSpins + kIdleYields) std::this_thread::yield();
       else round_.wait(seen, std::memory_order_acquire);
     }
-    seen++;
+    seen = round;
     if (stopping_) return;
+    // The caller cannot start another run before every lane active in this one has passed its last barrier.
+    if (lane > (round & 255)) continue;
     body_(argument_, lane);
     barrier();
   }

@@ -32,7 +32,12 @@ bool Session::Impl::extend(std::span<const int32_t> tokens, Logits logits, const
     const bool last = done + batch.size() == tokens.size();
     {
       std::lock_guard turn(engine.turn);
-      if (!forward(engine.model, engine.pool, kv, scratch, batch, (uint32_t)history.size(), last ? logits : Logits::none, cancel)) return false;
+      const auto begin = Clock::now();
+      const bool decoding = tokens.size() == 1;
+      if (!forward(engine.model, engine.pool, kv, scratch, batch, (uint32_t)history.size(), last ? logits : Logits::none, cancel,
+                   decoding ? engine.governor.active() : 0))
+        return false;
+      if (decoding) engine.governor.finished(ms_since(begin) * 1e-3, engine.pool.starved_seconds());
     }
     history.insert(history.end(), batch.begin(), batch.end());
     done += (uint32_t)batch.size();

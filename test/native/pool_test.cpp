@@ -74,3 +74,25 @@ TEST_CASE("share: covers everything once with sizes that differ by at most one")
     }
   CHECK(wrong == 0);
 }
+
+TEST_CASE("pool: a run with fewer lanes uses exactly those, and the next has all again") {
+  for (unsigned size : {2u, 3u, 8u}) {
+    Pool pool(size);
+    for (int round = 0; round < 2000; round++) {
+      const unsigned active = 1 + (unsigned)round % size;
+      std::vector<std::atomic<int>> runs(size);
+      std::atomic<int> before{0};
+      std::atomic<bool> early{false};
+      pool.run(
+          [&](unsigned lane) {
+            runs[lane]++;
+            before++;
+            pool.barrier();
+            if (before != (int)active) early = true;
+          },
+          active);
+      CHECK_FALSE(early);
+      for (unsigned lane = 0; lane < size; lane++) CHECK(runs[lane] == (lane < active ? 1 : 0));
+    }
+  }
+}
