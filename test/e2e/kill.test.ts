@@ -10,7 +10,7 @@ import { letters, sights, watchReply, type Sight } from '../helpers/sights';
 
 const kills = 20;
 /** A kill comes at most this long after the page was told that the reply began. */
-const longestMs = 2500;
+const longestMs = 2000;
 /** What the page showed this long before the kill must survive it. */
 const graceMs = 1000;
 
