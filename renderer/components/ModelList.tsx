@@ -17,7 +17,14 @@ export function ModelList({ onChosen }: { onChosen?: () => void }) {
       </ul>
       {models?.length === 0 && <p className={css.empty}>No models yet. Import a GGUF file to begin.</p>}
       <div className={css.foot}>
-        <button type="button" className={controls.button} onClick={() => void importModel()}>
+        <button
+          type="button"
+          className={controls.button}
+          onClick={() => {
+            onChosen?.(); // what comes of it is told where the popover would cover it
+            void importModel();
+          }}
+        >
           <FolderOpen size={16} aria-hidden />
           Import a .gguf file…
         </button>
