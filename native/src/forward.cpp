@@ -71,18 +71,23 @@ struct Lane {
     ActivationBuffer& to = tokens == 1 ? s.lane[lane] : s.batch;
     const Range mine = tokens == 1 ? Range{0, 1} : share_of(tokens);
     for (uint32_t t = mine.begin; t < mine.end; t++) {
-      float* f = to.f.data() + (size_t)t * cols;
-      if (norm) normalise(model, *norm, in + (size_t)t * cols, cols, f);
-      else std::copy_n(in + (size_t)t * cols, cols, f);
-      quantize(to, t, cols);
+      const float* row = in + (size_t)t * cols;
+      if (norm) {
+        float* f = to.f.data() + (size_t)t * cols;
+        normalise(model, *norm, row, cols, f);
+        row = f;
+      }
+      quantize(row, to, t, cols);
     }
     if (tokens > 1) pool.barrier();
-    return to.view();
+    Activations a = to.view();
+    if (!norm) a.f = in;
+    return a;
   }
-  void quantize(ActivationBuffer& b, uint32_t t, uint32_t cols) {
+  void quantize(const float* row, ActivationBuffer& b, uint32_t t, uint32_t cols) {
     if (cols % kQuantBlock) return;  // only float matrices have such widths
     const size_t at = (size_t)t * cols;
-    k.quantize(b.f.data() + at, cols, b.q.data() + at, b.d.data() + at / kQuantBlock, b.sum.data() + at / kQuantBlock * 2);
+    k.quantize(row, cols, b.q.data() + at, b.d.data() + at / kQuantBlock, b.sum.data() + at / kQuantBlock * 2);
   }
 
   // out[:, rows of groups [begin, end) of the slice] (+)= W x
@@ -223,6 +228,20 @@ struct Lane {
     }
   }
 
+  // One token: asks for the keys and values that this lane will need, while the weights before them stream. The weights have pushed them out
+  // of the near caches since the last token; what does not fit L2 is fetched as attention goes along.
+  void fetch_keys_and_values(uint32_t layer) {
+    if (tokens != 1) return;
+    constexpr uint32_t kMost = 256;  // positions
+    const ModelSpec& m = model.spec;
+    const Range mine = share_of(m.kv_heads);
+    const uint32_t from = seen_from(layer, position) / 16 * 16, count = std::min(position - from, kMost);
+    for (uint32_t head = mine.begin; head < std::max(mine.end, mine.begin + 1) && head < m.kv_heads; head++) {
+      k.fetch(kv.keys(layer, head) + (size_t)from * m.head_width, (size_t)count * m.head_width * sizeof(uint16_t));
+      k.fetch(kv.values(layer, head) + (size_t)from * kv.value_stride(), (size_t)count * kv.value_stride() * sizeof(uint16_t));
+    }
+  }
+
   // One token: the lanes divide KV heads x chunks and leave partials, which `fold_partials` joins.
   void attention_decode(uint32_t layer) {
     const ModelSpec& m = model.spec;
@@ -265,7 +284,7 @@ struct Lane {
       k.scale(running, m.head_width, 1.0f / sum);
       std::copy_n(running, m.head_width, to.f.data() + (size_t)head * m.head_width);
     }
-    quantize(to, 0, m.heads * m.head_width);
+    quantize(to.f.data(), to, 0, m.heads * m.head_width);
     return to.view();
   }
 
@@ -335,6 +354,7 @@ bool forward(const Model& model, Pool& pool, KvCache& kv, Scratch& s, std::span<
       // qkv [tokens][(heads + 2 kv_heads) head_width]
       Activations a = w.prepare(s.x.data(), m.width, &l.attention_norm);
       float* qkv = s.qkv.data();
+      w.fetch_keys_and_values(i);
       w.multiply(l.q, a, qkv, qkv_width);
       w.multiply(l.k, a, qkv + m.heads * m.head_width, qkv_width);
       w.multiply(l.v, a, qkv + (m.heads + m.kv_heads) * m.head_width, qkv_width);

@@ -75,6 +75,7 @@ struct Kernels {
   void (*to_f16)(const float* x, uint32_t n, uint16_t* out);
   float (*max_of)(const float* x, uint32_t n);
   double (*sum_exp)(const float* x, uint32_t n, float max);  // sum of exp(x - max), accumulated in double
+  void (*fetch)(const void* p, size_t bytes);                // asks for these cache lines, without waiting
   uint64_t (*read_all)(const uint8_t* p, size_t bytes);      // touches every cache line as matmul does
 };
 

@@ -3,22 +3,6 @@
 
 // ---- elementary functions -------------------------------------------------------------------------------------------
 
-// Lanes are summed pairwise in a fixed order, the same on every ISA.
-inline float reduce_add(vf a) {
-  float t[16];
-  vf_store(t, a);
-  for (int n = 8; n; n /= 2)
-    for (int i = 0; i < n; i++) t[i] += t[i + n];
-  return t[0];
-}
-inline float reduce_max(vf a) {
-  float t[16];
-  vf_store(t, a);
-  for (int n = 8; n; n /= 2)
-    for (int i = 0; i < n; i++) t[i] = t[i] > t[i + n] ? t[i] : t[i + n];
-  return t[0];
-}
-
 // exp(x), relative error below 2e-7 on [-87, 88]; clamped outside. Cody-Waite reduction and the Cephes polynomial.
 inline vf vf_exp(vf x) {
   x = vf_min(vf_max(x, vf_set1(-87.3f)), vf_set1(88.3f));
@@ -59,16 +43,14 @@ struct Tail {
 void quantize(const float* x, uint32_t n, int8_t* q, float* d, int32_t* sum) {
   for (uint32_t b = 0; b < n / kQuantBlock; b++, x += 32, q += 32) {
     const vf a = vf_load(x), c = vf_load(x + 16);
-    const float peak = reduce_max(vf_max(vf_abs(a), vf_abs(c)));
+    const float peak = vf_peak(vf_max(vf_abs(a), vf_abs(c)));
     const vf inverse = vf_set1(peak > 0 ? 127.0f / peak : 0.0f);
-    vi_store_i8(q, vi_round(vf_mul(a, inverse)));
-    vi_store_i8(q + 16, vi_round(vf_mul(c, inverse)));
+    const vi low = vi_round(vf_mul(a, inverse)), high = vi_round(vf_mul(c, inverse));
+    vi_store_i8(q, low);
+    vi_store_i8(q + 16, high);
     d[b] = peak / 127.0f;
-    for (int h = 0; h < 2; h++) {
-      int32_t s = 0;
-      for (int i = 0; i < 16; i++) s += q[16 * h + i];
-      sum[2 * b + h] = s;
-    }
+    sum[2 * b] = vi_sum(low);
+    sum[2 * b + 1] = vi_sum(high);
   }
 }
 
@@ -81,7 +63,7 @@ void rms_norm(const float* x, const float* w, uint32_t n, float epsilon, float* 
     const vf a = tail.load(x + i, n - i, 0);
     sum = vf_fma(a, a, sum);
   }
-  const vf scale = vf_set1(1.0f / std::sqrt(reduce_add(sum) / (float)n + epsilon));
+  const vf scale = vf_set1(1.0f / std::sqrt(vf_sum(sum) / (float)n + epsilon));
   for (i = 0; i + 16 <= n; i += 16) vf_store(out + i, vf_mul(vf_mul(vf_load(x + i), scale), vf_load(w + i)));
   for (; i < n; i++) {
     float t[16];
@@ -96,13 +78,13 @@ void layer_norm(const float* x, const float* w, const float* b, uint32_t n, floa
   uint32_t i = 0;
   for (; i + 16 <= n; i += 16) sum = vf_add(sum, vf_load(x + i));
   if (i < n) sum = vf_add(sum, tail.load(x + i, n - i, 0));
-  const float mean = reduce_add(sum) / (float)n;
+  const float mean = vf_sum(sum) / (float)n;
   vf squares = vf_zero();
   for (i = 0; i < n; i += 16) {
     const vf a = vf_sub(n - i < 16 ? tail.load(x + i, n - i, mean) : vf_load(x + i), vf_set1(mean));
     squares = vf_fma(a, a, squares);
   }
-  const float scale = 1.0f / std::sqrt(reduce_add(squares) / (float)n + epsilon);
+  const float scale = 1.0f / std::sqrt(vf_sum(squares) / (float)n + epsilon);
   for (i = 0; i < n; i++) out[i] = (x[i] - mean) * scale * w[i] + b[i];
 }
 
@@ -426,6 +408,9 @@ void matmul(const MatmulArgs& a) {
 
 // ---- attention ------------------------------------------------------------------------------------------------------
 
+// K and V of a head lie in line: the next chunk is asked for while this one is used.
+constexpr size_t kAttentionAhead = 4096;
+
 // Fills the lanes of positions first … first + 15 that lie outside [from, limit).
 inline void mask(float* p, uint32_t first, uint32_t from, uint32_t limit, float fill) {
   if (from > first)
@@ -446,6 +431,7 @@ void attend_n(AttendArgs& a) {
     for (int j = 0; j < N; j++) s0[j] = s1[j] = vf_zero();
     uint32_t d = 0;
     for (; d + 2 <= hw; d += 2) {
+      prefetch((const uint8_t*)(k + d * 16) + kAttentionAhead);
       const vf k0 = vf_load_f16(k + d * 16), k1 = vf_load_f16(k + d * 16 + 16);
 #pragma GCC unroll 8
       for (int j = 0; j < N; j++) {
@@ -465,7 +451,7 @@ void attend_n(AttendArgs& a) {
     }
   }
   for (int j = 0; j < N; j++) {
-    const float m = reduce_max(peak[j]);
+    const float m = vf_peak(peak[j]);
     vf total = vf_zero();
     for (uint32_t b = 0; b < vectors; b++) {
       const uint32_t first = a.begin + b * 16;
@@ -474,7 +460,7 @@ void attend_n(AttendArgs& a) {
       total = vf_add(total, vf_load(&p[j][b * 16]));
     }
     a.max[j] = m;
-    a.sum[j] = reduce_add(total);
+    a.sum[j] = vf_sum(total);
   }
   // Positions past `end` may hold anything, and 0 * NaN is NaN: they are not read.
   const uint32_t count = a.end - a.begin;
@@ -529,7 +515,7 @@ float max_of(const float* x, uint32_t n) {
   uint32_t i = 0;
   for (; i + 16 <= n; i += 16) m = vf_max(vf_load(x + i), m);
   if (i < n) m = vf_max(tail.load(x + i, n - i, -INFINITY), m);
-  return reduce_max(m);
+  return vf_peak(m);
 }
 
 double sum_exp(const float* x, uint32_t n, float max) {
@@ -542,9 +528,13 @@ double sum_exp(const float* x, uint32_t n, float max) {
     uint32_t i = begin;
     for (; i + 16 <= end; i += 16) sum = vf_add(sum, vf_exp(vf_sub(vf_load(x + i), m)));
     if (i < end) sum = vf_add(sum, vf_exp(vf_sub(tail.load(x + i, end - i, max - 1000), m)));
-    total += reduce_add(sum);
+    total += vf_sum(sum);
   }
   return total;
+}
+
+void fetch(const void* p, size_t bytes) {
+  for (size_t i = 0; i < bytes; i += 64) prefetch((const uint8_t*)p + i);
 }
 
 uint64_t read_all(const uint8_t* p, size_t bytes) {
@@ -554,7 +544,7 @@ uint64_t read_all(const uint8_t* p, size_t bytes) {
     // dot4 against ones: each byte of the vector is really loaded, at the price of one instruction
     for (int v = 0; v < 4; v++) sum = dot4(sum, vb_low(vb_load(p + i + 64 * v)), 0x01010101);
   }
-  return (uint64_t)reduce_add(vf_from_vi(sum));
+  return (uint64_t)vf_sum(vf_from_vi(sum));
 }
 
 inline Kernels make_table(Isa isa) {
@@ -591,6 +581,7 @@ inline Kernels make_table(Isa isa) {
   k.to_f16 = to_f16;
   k.max_of = max_of;
   k.sum_exp = sum_exp;
+  k.fetch = fetch;
   k.read_all = read_all;
   return k;
 }

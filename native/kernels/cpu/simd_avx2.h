@@ -95,4 +95,24 @@ inline vi dot4_q8(vi acc, vb w, int32_t x) {
           dot4_half(acc.b, _mm256_abs_epi8(wb), _mm256_sign_epi8(xs, wb))};
 }
 
+// Pairwise sums in a fixed order, the same on every ISA: lanes i and i + 8, then 4, 2, 1.
+inline float vf_sum(vf x) {
+  const __m256 b = _mm256_add_ps(x.a, x.b);
+  __m128 c = _mm_add_ps(_mm256_castps256_ps128(b), _mm256_extractf128_ps(b, 1));
+  c = _mm_add_ps(c, _mm_movehl_ps(c, c));
+  return _mm_cvtss_f32(_mm_add_ss(c, _mm_movehdup_ps(c)));
+}
+inline float vf_peak(vf x) {
+  const __m256 b = _mm256_max_ps(x.a, x.b);
+  __m128 c = _mm_max_ps(_mm256_castps256_ps128(b), _mm256_extractf128_ps(b, 1));
+  c = _mm_max_ps(c, _mm_movehl_ps(c, c));
+  return _mm_cvtss_f32(_mm_max_ss(c, _mm_movehdup_ps(c)));
+}
+inline int32_t vi_sum(vi x) {
+  const __m256i b = _mm256_add_epi32(x.a, x.b);
+  __m128i c = _mm_add_epi32(_mm256_castsi256_si128(b), _mm256_extracti128_si256(b, 1));
+  c = _mm_add_epi32(c, _mm_shuffle_epi32(c, 0x4E));
+  return _mm_cvtsi128_si32(_mm_add_epi32(c, _mm_shuffle_epi32(c, 0xB1)));
+}
+
 inline void prefetch(const void* p) { _mm_prefetch((const char*)p, _MM_HINT_T0); }

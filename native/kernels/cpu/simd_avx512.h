@@ -52,4 +52,17 @@ inline vi dot4(vi acc, vb w, int32_t x) { return {_mm512_dpbusd_epi32(acc.v, w.v
 // The same for Q8 weights, off by kQ8Bias * sum(x).
 inline vi dot4_q8(vi acc, vb w, int32_t x) { return dot4(acc, w, x); }
 
+// Pairwise sums in a fixed order, the same on every ISA: lanes i and i + 8, then 4, 2, 1.
+inline __m128 fold_to_128(__m512 a) {
+  const __m256 b = _mm256_add_ps(_mm512_castps512_ps256(a), _mm512_extractf32x8_ps(a, 1));
+  return _mm_add_ps(_mm256_castps256_ps128(b), _mm256_extractf128_ps(b, 1));
+}
+inline float vf_sum(vf a) {
+  __m128 c = fold_to_128(a.v);
+  c = _mm_add_ps(c, _mm_movehl_ps(c, c));
+  return _mm_cvtss_f32(_mm_add_ss(c, _mm_movehdup_ps(c)));
+}
+inline float vf_peak(vf a) { return _mm512_reduce_max_ps(a.v); }
+inline int32_t vi_sum(vi a) { return _mm512_reduce_add_epi32(a.v); }
+
 inline void prefetch(const void* p) { _mm_prefetch((const char*)p, _MM_HINT_T0); }

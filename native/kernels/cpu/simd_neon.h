@@ -80,6 +80,14 @@ inline vi dot4_q8(vi acc, vb w, int32_t x) {
   HUNCH_REGS w.v[i] = veorq_u8(w.v[i], vdupq_n_u8(0x80));
   return dot4(acc, w, x);
 }
+// Pairwise sums in a fixed order, the same on every ISA: lanes i and i + 8, then 4, 2, 1.
+inline float vf_sum(vf a) {
+  const float32x4_t c = vaddq_f32(vaddq_f32(a.v[0], a.v[2]), vaddq_f32(a.v[1], a.v[3]));
+  const float32x2_t d = vadd_f32(vget_low_f32(c), vget_high_f32(c));
+  return vget_lane_f32(d, 0) + vget_lane_f32(d, 1);
+}
+inline float vf_peak(vf a) { return vmaxvq_f32(vmaxq_f32(vmaxq_f32(a.v[0], a.v[1]), vmaxq_f32(a.v[2], a.v[3]))); }
+inline int32_t vi_sum(vi a) { return vaddvq_s32(vaddq_s32(vaddq_s32(a.v[0], a.v[1]), vaddq_s32(a.v[2], a.v[3]))); }
 #undef HUNCH_REGS
 
 inline void prefetch(const void* p) { __builtin_prefetch(p); }

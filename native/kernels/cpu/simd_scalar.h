@@ -54,6 +54,22 @@ inline vi dot4_q8(vi acc, vb w, int32_t x) {
   HUNCH_LANES for (int j = 0; j < 4; j++) acc.v[i] += ((int32_t)w.v[4 * i + j] - 128) * xs[j];
   return acc;
 }
+// Pairwise sums in a fixed order, the same on every ISA: lanes i and i + 8, then 4, 2, 1.
+inline float vf_sum(vf a) {
+  for (int n = 8; n; n /= 2)
+    for (int i = 0; i < n; i++) a.v[i] += a.v[i + n];
+  return a.v[0];
+}
+inline float vf_peak(vf a) {
+  for (int n = 8; n; n /= 2)
+    for (int i = 0; i < n; i++) a.v[i] = a.v[i] > a.v[i + n] ? a.v[i] : a.v[i + n];
+  return a.v[0];
+}
+inline int32_t vi_sum(vi a) {
+  int32_t s = 0;
+  HUNCH_LANES s += a.v[i];
+  return s;
+}
 #undef HUNCH_LANES
 
 inline void prefetch(const void*) {}
