@@ -58,11 +58,36 @@ describe('an error', () => {
     expect(stderr).toContain('/nowhere/text.txt cannot be read');
   });
 
+  it('names the file and the line that eval cannot use', async () => {
+    const file = path.join(folder, 'tasks.jsonl');
+    writeFileSync(file, '{"context": "a", "continuation": " b"}\n{"query": "c"}\n');
+    const { stdout, exitCode } = await hunch('eval', file, '--json');
+    expect(JSON.parse(stdout)).toMatchObject({
+      error: {
+        code: 'bad-request',
+        message: expect.stringMatching(/^tasks\.jsonl, line 2: it has the keys query, but/),
+      },
+    });
+    expect(exitCode).toBe(1);
+  });
+
+  it('says that a benchmark of nothing is none', async () => {
+    const { stderr, exitCode } = await hunch('bench', '--pp', '0', '--tg', '0');
+    expect(stderr).toMatch(/--pp 0 and --tg 0 there is nothing to measure/);
+    expect(exitCode).toBe(1);
+  });
+
   it('names the option and what it takes', async () => {
     for (const [args, says] of [
       [['run', 'x', '--threads', '-1'], /--threads.*from 0 to 256/],
       [['run', 'x', '--temperature', 'hot'], /--temperature.*from 0 to 5/],
       [['bench', '--isa', 'mmx'], /--isa.*scalar, avx2, avx512, neon/],
+      [['bench', '--shape', 'gpt-9'], /--shape.*llama-3\.2-1b, llama-2-7b, qwen3-8b, opt-6\.7b/],
+      [['bench', '--shape', 'opt-6.7b', '--model', 'x'], /--shape.*cannot be used with.*--model/],
+      [['bench', '--type', 'q3_k'], /--type.*q4_0/],
+      [['shape', 'llama-2-7b', '--type', 'q9'], /--type.*q8_0/],
+      [['shape', 'huge'], /llama-2-7b/],
+      [['eval', 'x', '--limit', '0'], /--limit.*from 1/],
       [['perplexity'], /missing required argument 'file'/],
       [['fly'], /unknown command 'fly'/],
     ] as [string[], RegExp][]) {
