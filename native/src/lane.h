@@ -1,0 +1,303 @@
+// The stages of the forward pass as one lane does them; forward.cpp says in which order.
+#pragma once
+
+#include <algorithm>
+#include <cmath>
+
+#include "forward.h"
+
+namespace hunch {
+
+inline void normalise(const Model& model, const Norm& norm, const float* x, uint32_t n, float* out) {
+  const Kernels& k = *model.kernels;
+  if (norm.bias.empty()) k.rms_norm(x, norm.weight.data(), n, model.spec.norm_epsilon, out);
+  else k.layer_norm(x, norm.weight.data(), norm.bias.data(), n, model.spec.norm_epsilon, out);
+}
+
+struct Lane {
+  const Model& model;
+  const Kernels& k;
+  Pool& pool;
+  KvCache& kv;
+  Scratch& s;
+  const uint32_t tokens, position;
+  const unsigned lane, lanes;
+
+  // With fewer active lanes than the weights were divided for, a lane takes the slices of its absent neighbours too.
+  template <class F>
+  void each_slice(const PackedMatrix& m, F&& f) {
+    const Range mine = share((uint32_t)m.slices.size(), lane, lanes);
+    for (uint32_t i = mine.begin; i < mine.end; i++)
+      if (m.slices[i].begin < m.slices[i].end) f(m.slices[i], i);
+  }
+  Range share_of(uint32_t n) const { return share(n, lane, lanes); }
+
+  // Normalises (norm != null) and quantises [tokens][cols]. With one token every lane makes its own copy, which is cheaper than a barrier;
+  // with more they divide the tokens.
+  Activations prepare(const float* in, uint32_t cols, const Norm* norm) {
+    ActivationBuffer& to = tokens == 1 ? s.lane[lane] : s.batch;
+    const Range mine = tokens == 1 ? Range{0, 1} : share_of(tokens);
+    for (uint32_t t = mine.begin; t < mine.end; t++) {
+      const float* row = in + (size_t)t * cols;
+      if (norm) {
+        float* f = to.f.data() + (size_t)t * cols;
+        normalise(model, *norm, row, cols, f);
+        row = f;
+      }
+      quantize(row, to, t, cols);
+    }
+    if (tokens > 1) pool.barrier();
+    Activations a = to.view();
+    if (!norm) a.f = in;
+    return a;
+  }
+  void quantize(const float* row, ActivationBuffer& b, uint32_t t, uint32_t cols) {
+    if (cols % kQuantBlock) return;  // only float matrices have such widths
+    const size_t at = (size_t)t * cols;
+    k.quantize(row, cols, b.q.data() + at, b.d.data() + at / kQuantBlock, b.sum.data() + at / kQuantBlock * 2);
+  }
+
+  // out[:, rows of groups [begin, end) of the slice] (+)= W x
+  void multiply(const PackedMatrix& m, const Slice& slice, uint32_t begin, uint32_t end, const Activations& x, float* out, size_t stride, bool add) {
+    k.matmul[(int)m.type]({slice.group(begin), slice.stride, end - begin, m.rows - begin * kLanes, m.cols, x, tokens,
+                           out + (size_t)begin * kLanes, stride, add});
+  }
+  void multiply(const PackedMatrix& m, const Activations& x, float* out, size_t stride) {
+    each_slice(m, [&](const Slice& slice, uint32_t) { multiply(m, slice, slice.begin, slice.end, x, out, stride, false); });
+  }
+
+  void embed(std::span<const int32_t> ids) {
+    const Range mine = share_of(tokens);
+    const uint32_t width = model.spec.width;
+    for (uint32_t t = mine.begin; t < mine.end; t++) {
+      float* x = s.x.data() + (size_t)t * width;
+      unpack_row(model.embedding, (uint32_t)ids[t], x);
+      if (model.embedding_scale != 1) k.scale(x, width, model.embedding_scale);
+      if (model.positions.present()) {
+        float* learned = s.lane[lane].f.data();
+        unpack_row(model.positions, position + t + model.position_offset, learned);
+        k.add(x, learned, width);
+      }
+    }
+  }
+
+  // x += W in, on this lane's rows. Where the branch has a norm of its own, through s.branch.
+  void residual(const PackedMatrix& w, const std::vector<float>& bias, const Norm& norm, const Activations& in) {
+    const uint32_t width = model.spec.width;
+    float* out = norm.present() ? s.branch.data() : s.x.data();
+    each_slice(w, [&](const Slice& slice, uint32_t) {
+      multiply(w, slice, slice.begin, slice.end, in, out, width, !norm.present());
+      if (bias.empty()) return;
+      const uint32_t begin = slice.begin * kLanes, end = std::min(slice.end * kLanes, width);
+      for (uint32_t t = 0; t < tokens; t++) k.add(out + (size_t)t * width + begin, bias.data() + begin, end - begin);
+    });
+    pool.barrier();
+    if (!norm.present()) return;
+    const Range mine = share_of(tokens);
+    for (uint32_t t = mine.begin; t < mine.end; t++) {
+      float* branch = s.branch.data() + (size_t)t * width;
+      normalise(model, norm, branch, width, branch);
+      k.add(s.x.data() + (size_t)t * width, branch, width);
+    }
+    pool.barrier();
+  }
+
+  // Biases, norms and rotates queries and keys, scales the queries, and appends keys and values to the cache.
+  void rotate_and_store(uint32_t index) {
+    const ModelSpec& m = model.spec;
+    const Layer& l = model.layers[index];
+    const RopeTable& table = l.windowed ? s.window_rope : s.rope;
+    const uint32_t hw = m.head_width, per_token = m.heads + m.kv_heads;
+    const float query_scale = m.attention_scale > 0 ? m.attention_scale : 1.0f / std::sqrt((float)hw);
+    const Range mine = share_of(tokens * per_token);
+    for (uint32_t i = mine.begin; i < mine.end; i++) {
+      const uint32_t t = i / per_token, head = i % per_token, p = position + t;
+      const bool query = head < m.heads;
+      const uint32_t kv_head = head - m.heads;  // where it is a key
+      float* row = s.qkv.data() + (size_t)t * (m.heads + 2 * m.kv_heads) * hw;
+      float* x = row + (size_t)head * hw;
+      const std::vector<float>& bias = query ? l.q_bias : l.k_bias;
+      if (!bias.empty()) k.add(x, bias.data() + (size_t)(query ? head : kv_head) * hw, hw);
+      const Norm& norm = query ? l.q_norm : l.k_norm;
+      if (norm.present()) normalise(model, norm, x, hw, x);
+      const size_t at = (size_t)p * (m.rope_width / 2);
+      k.rope[(int)model.rope_style](x, m.rope_width, table.cosine.data() + at, table.sine.data() + at);
+      if (query) {
+        k.scale(x, hw, query_scale);
+        continue;
+      }
+      float* value = x + (size_t)m.kv_heads * hw;
+      if (!l.v_bias.empty()) k.add(value, l.v_bias.data() + (size_t)kv_head * hw, hw);
+      kv.write(k, index, kv_head, p, x, value);
+    }
+  }
+
+  // First position that the token at p sees in this layer.
+  uint32_t seen_from(uint32_t layer, uint32_t p) const {
+    return model.layers[layer].windowed && p + 1 > model.spec.window ? p + 1 - model.spec.window : 0;
+  }
+
+  // Queries [first, first + n) of a KV head's tokens x group list against positions [begin, end).
+  void attend(uint32_t layer, uint32_t kv_head, uint32_t first, uint32_t n, uint32_t begin, uint32_t end, AttendArgs& a) {
+    const ModelSpec& m = model.spec;
+    const uint32_t group = m.heads / m.kv_heads;
+    a.k = kv.keys(layer, kv_head);
+    a.v = kv.values(layer, kv_head);
+    a.head_width = m.head_width;
+    a.v_stride = kv.value_stride();
+    a.begin = begin;
+    a.end = end;
+    a.queries = n;
+    for (uint32_t j = 0; j < n; j++) {
+      const uint32_t t = (first + j) / group, head = kv_head * group + (first + j) % group;
+      a.q[j] = s.qkv.data() + ((size_t)t * (m.heads + 2 * m.kv_heads) + head) * m.head_width;
+      a.limit[j] = std::min(position + t + 1, end);
+      a.from[j] = seen_from(layer, position + t);
+    }
+  }
+
+  // Writes s.attention [tokens][heads * head_width].
+  void attention_prefill(uint32_t layer) {
+    const ModelSpec& m = model.spec;
+    const uint32_t group = m.heads / m.kv_heads, stride = kv.value_stride();
+    const uint32_t pieces = (tokens * group + kMaxQueries - 1) / kMaxQueries;
+    float acc[kMaxQueries * 1024], running[kMaxQueries * 1024];
+    for (uint32_t u = lane; u < m.kv_heads * pieces; u += lanes) {
+      const uint32_t kv_head = u / pieces, first = u % pieces * kMaxQueries, n = std::min(kMaxQueries, tokens * group - first);
+      float max[kMaxQueries], sum[kMaxQueries];
+      bool started[kMaxQueries] = {};
+      const uint32_t seen = position + (first + n - 1) / group + 1;  // by the last query
+      for (uint32_t begin = seen_from(layer, position + first / group) / kAttentionChunk * kAttentionChunk; begin < seen; begin += kAttentionChunk) {
+        // Queries that see nothing of this chunk: earlier tokens that end before it, later ones whose window starts after it.
+        uint32_t skip = 0, upto = n;
+        while (position + (first + skip) / group + 1 <= begin) skip++;
+        while (seen_from(layer, position + (first + upto - 1) / group) >= begin + kAttentionChunk) upto--;
+        if (skip >= upto) continue;
+        AttendArgs a;
+        attend(layer, kv_head, first + skip, upto - skip, begin, std::min(begin + kAttentionChunk, seen), a);
+        a.acc = acc;
+        k.attend(a);
+        for (uint32_t j = skip; j < upto; j++) {
+          const float* part = acc + (size_t)(j - skip) * stride;
+          if (started[j]) {
+            k.attend_fold(&max[j], &sum[j], running + (size_t)j * stride, a.max[j - skip], a.sum[j - skip], part, stride);
+            continue;
+          }
+          started[j] = true;
+          max[j] = a.max[j - skip], sum[j] = a.sum[j - skip];
+          std::copy_n(part, stride, running + (size_t)j * stride);
+        }
+      }
+      for (uint32_t j = 0; j < n; j++) {
+        const uint32_t t = (first + j) / group, head = kv_head * group + (first + j) % group;
+        finish(t, head, running + (size_t)j * stride, sum[j]);
+      }
+    }
+  }
+
+  // One token: asks for the keys and values that this lane will need, while the weights before them stream. The weights have pushed them out
+  // of the near caches since the last token; what does not fit L2 is fetched as attention goes along.
+  void fetch_keys_and_values(uint32_t layer) {
+    if (tokens != 1) return;
+    constexpr uint32_t kMost = 256;  // positions
+    const ModelSpec& m = model.spec;
+    const Range mine = share_of(m.kv_heads);
+    const uint32_t from = seen_from(layer, position) / 16 * 16, count = std::min(position - from, kMost);
+    for (uint32_t head = mine.begin; head < std::max(mine.end, mine.begin + 1) && head < m.kv_heads; head++) {
+      k.fetch(kv.keys(layer, head) + (size_t)from * m.head_width, (size_t)count * m.head_width * sizeof(uint16_t));
+      k.fetch(kv.values(layer, head) + (size_t)from * kv.value_stride(), (size_t)count * kv.value_stride() * sizeof(uint16_t));
+    }
+  }
+
+  // One token: the lanes divide KV heads x chunks and leave partials, which `fold_partials` joins.
+  void attention_decode(uint32_t layer) {
+    const ModelSpec& m = model.spec;
+    const uint32_t group = m.heads / m.kv_heads, seen = position + 1, stride = kv.value_stride();
+    const uint32_t first_chunk = seen_from(layer, position) / kAttentionChunk;
+    const uint32_t chunks = (seen + kAttentionChunk - 1) / kAttentionChunk - first_chunk, pieces = (group + kMaxQueries - 1) / kMaxQueries;
+    const Range mine = share_of(m.kv_heads * pieces * chunks);
+    float acc[kMaxQueries * 1024];
+    for (uint32_t u = mine.begin; u < mine.end; u++) {
+      const uint32_t chunk = u % chunks, kv_head = u / chunks / pieces, first = u / chunks % pieces * kMaxQueries;
+      const uint32_t n = std::min(kMaxQueries, group - first), begin = (first_chunk + chunk) * kAttentionChunk;
+      AttendArgs a;
+      attend(layer, kv_head, first, n, begin, std::min(begin + kAttentionChunk, seen), a);
+      a.acc = acc;
+      k.attend(a);
+      for (uint32_t j = 0; j < n; j++) {
+        const size_t at = (size_t)(kv_head * group + first + j) * chunks + chunk;
+        s.partial_max[at] = a.max[j];
+        s.partial_sum[at] = a.sum[j];
+        std::copy_n(acc + (size_t)j * stride, stride, s.partial_acc.data() + at * stride);
+      }
+    }
+  }
+
+  // Every lane folds all heads into its own buffer: again cheaper than dividing the work and waiting.
+  Activations fold_partials(uint32_t layer) {
+    const ModelSpec& m = model.spec;
+    const uint32_t stride = kv.value_stride();
+    const uint32_t chunks = (position + kAttentionChunk) / kAttentionChunk - seen_from(layer, position) / kAttentionChunk;
+    ActivationBuffer& to = s.lane[lane];
+    for (uint32_t head = 0; head < m.heads; head++) {
+      float running[1024];
+      size_t at = (size_t)head * chunks;
+      float max = s.partial_max[at], sum = s.partial_sum[at];
+      std::copy_n(s.partial_acc.data() + at * stride, stride, running);
+      for (uint32_t c = 1; c < chunks; c++) {
+        at++;
+        k.attend_fold(&max, &sum, running, s.partial_max[at], s.partial_sum[at], s.partial_acc.data() + at * stride, stride);
+      }
+      k.scale(running, m.head_width, 1.0f / sum);
+      std::copy_n(running, m.head_width, to.f.data() + (size_t)head * m.head_width);
+    }
+    quantize(to.f.data(), to, 0, m.heads * m.head_width);
+    return to.view();
+  }
+
+  void finish(uint32_t t, uint32_t head, float* running, float sum) {
+    const uint32_t hw = model.spec.head_width;
+    k.scale(running, hw, 1.0f / sum);
+    std::copy_n(running, hw, s.attention.data() + ((size_t)t * model.spec.heads + head) * hw);
+  }
+
+  Activations attention(uint32_t layer) {
+    if (tokens == 1) {
+      attention_decode(layer);
+      pool.barrier();
+      return fold_partials(layer);
+    }
+    attention_prefill(layer);
+    pool.barrier();
+    return prepare(s.attention.data(), model.spec.heads * model.spec.head_width, nullptr);
+  }
+
+  // s.gate = act(W_gate x) * (W_up x), or act(W_up x) without a gate, on this lane's neurons, which no other lane touches before the next
+  // barrier.
+  void neurons(const Layer& l, const Activations& x) {
+    const uint32_t ff = model.spec.ffn_width;
+    const bool gated = l.gate.present();
+    float *gate = s.gate.data(), *up = gated ? s.up.data() : gate;
+    each_slice(l.up, [&](const Slice& slice, uint32_t i) {
+      if (gated && tokens == 1) {  // group by group, as they lie
+        for (uint32_t g = slice.begin; g < slice.end; g++) {
+          multiply(l.gate, l.gate.slices[i], g, g + 1, x, gate, ff, false);
+          multiply(l.up, slice, g, g + 1, x, up, ff, false);
+        }
+      } else {
+        if (gated) multiply(l.gate, l.gate.slices[i], slice.begin, slice.end, x, gate, ff, false);
+        multiply(l.up, slice, slice.begin, slice.end, x, up, ff, false);
+      }
+      const uint32_t begin = slice.begin * kLanes, end = std::min(slice.end * kLanes, ff);
+      const int act = (int)model.spec.activation;
+      for (uint32_t t = 0; t < tokens; t++) {
+        const size_t at = (size_t)t * ff + begin;
+        if (!l.up_bias.empty()) k.add(up + at, l.up_bias.data() + begin, end - begin);
+        if (gated) k.gate[act](gate + at, up + at, end - begin);
+        else k.activate[act](up + at, end - begin);
+      }
+    });
+  }
+};
+
+}  // namespace hunch
