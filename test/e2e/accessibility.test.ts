@@ -93,7 +93,8 @@ describe('the keyboard alone', () => {
   const focused = (page: Page): Promise<string> =>
     page.evaluate(() => {
       const element = document.activeElement as HTMLElement | null;
-      const label = element?.getAttribute('aria-label') ?? (element as HTMLInputElement | null)?.labels?.[0]?.textContent;
+      const label =
+        element?.getAttribute('aria-label') ?? (element as HTMLInputElement | null)?.labels?.[0]?.textContent;
       return label ?? element?.textContent ?? '';
     });
   const tabTo = async (page: Page, name: string): Promise<void> => {

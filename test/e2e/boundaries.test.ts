@@ -56,7 +56,10 @@ describe('what must not get through', () => {
   it('messages that do not fit the contract: each is refused with a sentence, nothing breaks', async () => {
     const answers = await page.evaluate(async () => {
       const { api } = globalThis as unknown as WithApi;
-      const verbs = api as unknown as Record<string, Record<string, (...args: unknown[]) => Promise<Envelope<unknown>>>>;
+      const verbs = api as unknown as Record<
+        string,
+        Record<string, (...args: unknown[]) => Promise<Envelope<unknown>>>
+      >;
       const id = crypto.randomUUID();
       const calls: [string, string, unknown][] = [
         ['app', 'info', { extra: 1 }],
@@ -81,15 +84,21 @@ describe('what must not get through', () => {
       ];
       const answers: { call: string; answer: Envelope<unknown> }[] = [];
       for (const [domain, action, input] of calls) {
-        answers.push({ call: `${domain}.${action} ${JSON.stringify(input)}`, answer: await verbs[domain]![action]!(input) });
+        answers.push({
+          call: `${domain}.${action} ${JSON.stringify(input)}`,
+          answer: await verbs[domain]![action]!(input),
+        });
       }
       return answers;
     });
     for (const { call, answer } of answers) {
-      expect(answer, call).toMatchObject({ ok: false, error: { code: expect.stringMatching(/bad-request|not-found/) } });
+      expect(answer, call).toMatchObject({
+        ok: false,
+        error: { code: expect.stringMatching(/bad-request|not-found/) },
+      });
       expect(answer.ok ? '' : answer.error.message, call).toMatch(/^\S.{15,}\.$/s);
     }
-    expect(await page.evaluate(() => ({} as { polluted?: boolean }).polluted)).toBeUndefined();
+    expect(await page.evaluate(() => (({}) as { polluted?: boolean }).polluted)).toBeUndefined();
     // What cannot even be cloned never leaves the page.
     const thrown = await page.evaluate(() =>
       (globalThis as unknown as WithApi).api.chats.get({ chatId: (() => {}) as never }).then(
@@ -108,7 +117,9 @@ describe('what must not get through', () => {
         typeof value === 'function' ? [domain] : Object.keys(value).map((action) => `${domain}.${action}`),
       );
       const globals = globalThis as unknown as Record<string, unknown>;
-      const reachable = ['require', 'process', 'module', 'ipcRenderer', 'electron', 'Buffer'].filter((n) => n in globals);
+      const reachable = ['require', 'process', 'module', 'ipcRenderer', 'electron', 'Buffer'].filter(
+        (n) => n in globals,
+      );
       const chats = api['chats'] as Record<string, unknown>;
       try {
         chats['list'] = () => 'replaced';
@@ -125,7 +136,10 @@ describe('what must not get through', () => {
   it('another window with our preload and our page: the main process does not serve it', async () => {
     const answer = await running.app.evaluate(async ({ BrowserWindow, app }) => {
       const preload = `${app.getAppPath()}/dist/electron/preload.cjs`;
-      const other = new BrowserWindow({ show: false, webPreferences: { preload, sandbox: true, contextIsolation: true } });
+      const other = new BrowserWindow({
+        show: false,
+        webPreferences: { preload, sandbox: true, contextIsolation: true },
+      });
       try {
         await other.loadURL('app://hunch/index.html');
         return (await other.webContents.executeJavaScript('window.api.chats.list()')) as Envelope<unknown>;

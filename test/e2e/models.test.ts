@@ -1,12 +1,32 @@
 import { execFileSync } from 'node:child_process';
-import { chmodSync, existsSync, mkdtempSync, openSync, readSync, rmSync, symlinkSync, writeFileSync } from 'node:fs';
+import {
+  chmodSync,
+  closeSync,
+  existsSync,
+  mkdtempSync,
+  openSync,
+  readSync,
+  rmSync,
+  symlinkSync,
+  writeFileSync,
+} from 'node:fs';
 import { tmpdir } from 'node:os';
 import path from 'node:path';
 import { afterAll, afterEach, beforeAll, describe, expect, it } from 'vitest';
 import { modelsFolder } from '../../electron/paths';
 import { catalogue } from '../../electron/models/catalogue';
 import { greedy, launchApp, type LaunchOptions, type RunningApp } from '../helpers/app';
-import { button, composer, followReply, modelButton, modelReady, notices, questions, replies, send } from '../helpers/chat';
+import {
+  button,
+  composer,
+  followReply,
+  modelButton,
+  modelReady,
+  notices,
+  questions,
+  replies,
+  send,
+} from '../helpers/chat';
 import { answerDialogs } from '../helpers/dialogs';
 import { ggufBytes, tinyLlama } from '../unit/models/ggufFile';
 
@@ -26,7 +46,9 @@ const sentences = {
 
 function beginning(bytes: number): Buffer {
   const buffer = Buffer.alloc(bytes);
-  readSync(openSync(genuine, 'r'), buffer, 0, bytes, 0);
+  const file = openSync(genuine, 'r');
+  readSync(file, buffer, 0, bytes, 0);
+  closeSync(file);
   return buffer;
 }
 
