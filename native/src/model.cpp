@@ -2,7 +2,11 @@
 
 #include <algorithm>
 #include <atomic>
+#include <bit>
+#include <cstring>
 #include <mutex>
+
+#include "half.h"
 
 namespace hunch {
 
@@ -11,7 +15,22 @@ void Loader::matrix(const std::string& name, uint32_t cols, uint32_t rows, Packe
   const TensorInfo* t;
   if (status_ = file_.matrix(name, cols, rows, t); !status_.ok()) return;
   out = packed_shape(t->type, rows, cols);
-  jobs_.push_back({t, &out});
+  jobs_.push_back({t, &out, false});
+}
+
+
+void Loader::transposed(const std::string& name, uint32_t cols, uint32_t rows, PackedMatrix& out) {
+  if (!status_.ok()) return;
+  const TensorInfo* t;
+  if (status_ = file_.matrix(name, rows, cols, t); !status_.ok()) return;
+  const bool quantised = block_columns(t->type) > 1;
+  if (quantised && cols % kQuantBlock) {
+    status_ = Status::error("model-unsupported", "Tensor " + name + " of " + model_.spec.path + " has " + std::to_string(cols) +
+                                                     " rows, which are not whole blocks of 32. Choose an unquantised version of the model.");
+    return;
+  }
+  out = packed_shape(quantised ? TensorType::Q8_0 : t->type, rows, cols);
+  jobs_.push_back({t, &out, true});
 }
 
 void Loader::end_stage(bool together) {
@@ -64,6 +83,18 @@ void Loader::vector(const std::string& name, uint32_t length, std::vector<float>
   if (status_.ok()) status_ = file_.vector(name, length, out);
 }
 
+// Floats that came from this type go back into it without loss.
+static void write_floats(TensorType type, const float* from, uint32_t n, uint8_t* to) {
+  for (uint32_t i = 0; i < n; i++) {
+    if (type == TensorType::F32) {
+      std::memcpy(to + 4 * i, &from[i], 4);
+      continue;
+    }
+    const uint16_t half = type == TensorType::F16 ? f32_to_f16(from[i]) : (uint16_t)(std::bit_cast<uint32_t>(from[i]) >> 16);
+    std::memcpy(to + 2 * i, &half, 2);
+  }
+}
+
 void Loader::optional_vector(const std::string& name, uint32_t length, std::vector<float>& out) {
   if (file_.find(name)) vector(name, length, out);
 }
@@ -101,7 +132,8 @@ void Loader::decoder(bool gated) {
     matrix(blk + "ffn_up.weight", s.width, s.ffn_width, layer.up);
     end_stage(false);
     optional_vector(blk + "ffn_up.bias", s.ffn_width, layer.up_bias);
-    matrix(blk + "ffn_down.weight", s.ffn_width, s.width, layer.down);
+    if (file_.find(blk + "ffn_down_t.weight")) transposed(blk + "ffn_down_t.weight", s.ffn_width, s.width, layer.down);
+    else matrix(blk + "ffn_down.weight", s.ffn_width, s.width, layer.down);
     end_stage(true);
     optional_vector(blk + "ffn_down.bias", s.width, layer.down_bias);
     optional_norm(blk + "post_ffw_norm", s.width, layer.post_ffn_norm);
@@ -113,6 +145,53 @@ void Loader::decoder(bool gated) {
   }
   matrix("token_embd.weight", s.width, s.vocabulary, model_.embedding);  // last: where tied, it is the head
   end_stage(true);
+}
+
+Status Loader::fill(const Job& j, const Slice& slice) const {
+  const uint64_t row = row_bytes(j.out->type, j.out->cols);
+  std::vector<uint8_t> raw;
+  for (uint32_t g = slice.begin; g < slice.end; g++) {
+    const uint32_t rows = std::min(kLanes, j.out->rows - g * kLanes);
+    raw.resize(row * rows);
+    if (Status s = file_.read(*j.tensor, (uint64_t)g * kLanes * row, raw.size(), raw.data()); !s.ok()) return s;
+    pack_group(j.out->type, raw.data(), rows, j.out->cols, slice.group(g));
+  }
+  return Status::fine();
+}
+
+Status Loader::fill_transposed(const Job& j, const Slice& slice) const {
+  if (slice.begin >= slice.end) return Status::fine();
+  const PackedMatrix& out = *j.out;
+  const uint32_t first = slice.begin * kLanes, mine = std::min(slice.end * kLanes, out.rows) - first;
+  // The file's rows, 16 at a time, of which this lane keeps its own columns: [mine][out.cols] floats.
+  std::vector<float> kept((size_t)mine * out.cols), row(out.rows);
+  PackedMatrix some = packed_shape(j.tensor->type, kLanes, out.rows);
+  std::vector<uint8_t> packed(some.bytes()), raw;
+  some.slices = {{0, 1, packed.data(), some.group_bytes}};
+  const uint64_t stride = row_bytes(j.tensor->type, out.rows);
+  for (uint32_t c = 0; c < out.cols; c += kLanes) {
+    const uint32_t n = std::min(kLanes, out.cols - c);
+    raw.resize(stride * n);
+    if (Status s = file_.read(*j.tensor, c * stride, raw.size(), raw.data()); !s.ok()) return s;
+    pack_group(some.type, raw.data(), n, out.rows, packed.data());
+    for (uint32_t i = 0; i < n; i++) {
+      unpack_row(some, i, row.data());
+      for (uint32_t r = 0; r < mine; r++) kept[(size_t)r * out.cols + c + i] = row[first + r];
+    }
+  }
+  const uint64_t out_stride = row_bytes(out.type, out.cols);
+  for (uint32_t g = slice.begin; g < slice.end; g++) {
+    const uint32_t rows = std::min(kLanes, out.rows - g * kLanes);
+    raw.resize(out_stride * rows);
+    for (uint32_t r = 0; r < rows; r++) {
+      const float* from = kept.data() + (size_t)(g * kLanes - first + r) * out.cols;
+      uint8_t* to = raw.data() + r * out_stride;
+      if (out.type == TensorType::Q8_0) quantise_q8_0(from, out.cols, to);
+      else write_floats(out.type, from, out.cols, to);
+    }
+    pack_group(out.type, raw.data(), rows, out.cols, slice.group(g));
+  }
+  return Status::fine();
 }
 
 Status Loader::run(Pool& pool, const std::function<void(float)>& progress) {
@@ -127,20 +206,12 @@ Status Loader::run(Pool& pool, const std::function<void(float)>& progress) {
   std::mutex mutex;
   Status failure;
   pool.run([&](unsigned lane) {
-    std::vector<uint8_t> raw;
     for (const Job& j : jobs_) {
       const Slice& mine = j.out->slices[lane];
-      const uint64_t row = row_bytes(j.out->type, j.out->cols);
-      for (uint32_t g = mine.begin; g < mine.end; g++) {
-        const uint32_t rows = std::min(kLanes, j.out->rows - g * kLanes);
-        raw.resize(row * rows);
-        Status s = file_.read(*j.tensor, (uint64_t)g * kLanes * row, raw.size(), raw.data());
-        if (!s.ok()) {
-          std::lock_guard lock(mutex);
-          if (failure.ok()) failure = std::move(s);
-          return;
-        }
-        pack_group(j.out->type, raw.data(), rows, j.out->cols, mine.group(g));
+      if (Status s = j.transposed ? fill_transposed(j, mine) : fill(j, mine); !s.ok()) {
+        std::lock_guard lock(mutex);
+        if (failure.ok()) failure = std::move(s);
+        return;
       }
       done += mine.end - mine.begin;
       if (lane == 0 && progress) progress((float)((double)done / (double)groups));

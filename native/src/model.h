@@ -51,6 +51,9 @@ class Loader {
   Loader(const TensorFile& file, Model& model) : file_(file), model_(model) {}
   // Matrices are laid out in the order they are asked for; end_stage() closes those that the forward pass reads between two barriers.
   void matrix(const std::string& name, uint32_t cols, uint32_t rows, PackedMatrix& out);
+  // The matrix whose column j is the file's row j (a down projection stored by neuron). Quantised types become Q8_0: the blocks run the other
+  // way, and at 8 bits what rounding adds cannot be seen in the perplexity.
+  void transposed(const std::string& name, uint32_t cols, uint32_t rows, PackedMatrix& out);
   // together: the lanes divide the stage's bytes as if its matrices were one (else each matrix, group by group in turn).
   void end_stage(bool together);
   void vector(const std::string& name, uint32_t length, std::vector<float>& out);
@@ -64,6 +67,7 @@ class Loader {
   struct Job {
     const TensorInfo* tensor;
     PackedMatrix* out;
+    bool transposed;
   };
   struct Stage {
     size_t begin, end;  // of jobs_
@@ -71,6 +75,8 @@ class Loader {
   };
   void divide(const Stage& stage, unsigned lanes);
   bool place(unsigned lanes);
+  Status fill(const Job& job, const Slice& slice) const;
+  Status fill_transposed(const Job& job, const Slice& slice) const;
   const TensorFile& file_;
   Model& model_;
   Status status_;  // the first error

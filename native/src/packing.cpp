@@ -1,5 +1,7 @@
 #include "packing.h"
 
+#include <algorithm>
+#include <cmath>
 #include <cstring>
 
 #include "half.h"
@@ -166,6 +168,16 @@ void pack_group(TensorType type, const uint8_t* raw, uint32_t rows, uint32_t col
     }
   }
   // Rows that do not exist have scale 0; Q8_0's stored 0 then means -128 * 0.
+}
+
+void quantise_q8_0(const float* row, uint32_t cols, uint8_t* out) {
+  for (uint32_t b = 0; b < cols / kQuantBlock; b++, row += kQuantBlock, out += 34) {
+    float peak = 0;
+    for (uint32_t i = 0; i < kQuantBlock; i++) peak = std::max(peak, std::fabs(row[i]));
+    const uint16_t d = f32_to_f16(peak / 127);
+    std::memcpy(out, &d, 2);
+    for (uint32_t i = 0; i < kQuantBlock; i++) out[2 + i] = (uint8_t)(int8_t)(peak > 0 ? std::lrintf(row[i] * (127 / peak)) : 0);
+  }
 }
 
 void unpack_row(const PackedMatrix& m, uint32_t row, float* out) {

@@ -110,6 +110,12 @@ TEST_CASE("engine: every architecture and activation") {
 
 TEST_CASE("engine: norms after the branch in some layers only") { check_against_oracle({.layers = 3, .post_norms_from = 1}, 40); }
 
+TEST_CASE("engine: a down projection stored by neuron") {
+  check_against_oracle({.activation = Activation::relu, .down_by_neuron = true}, 40);
+  check_against_oracle({.matrices = TensorType::F16, .width = 40, .heads = 3, .kv_heads = 1, .head_width = 8, .ffn_width = 45, .down_by_neuron = true}, 40);
+  check_against_oracle({.matrices = TensorType::BF16, .ffn_width = 7, .down_by_neuron = true}, 40);
+}
+
 TEST_CASE("engine: prompts longer than a batch and than several attention chunks") {
   check_against_oracle({.matrices = TensorType::Q8_0}, 300);
   check_against_oracle({.matrices = TensorType::F32, .layers = 1}, 600);

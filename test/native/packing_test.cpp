@@ -53,3 +53,20 @@ TEST_CASE("packing: unpack_row gives back what the file's row means, for every t
 TEST_CASE("packing: names of types that the engine does not know are refused") {
   for (const char* name : {"", "F33", "f32", "Q2_K", "Q4_2", "I32"}) CHECK_FALSE(tensor_type_from_name(name).has_value());
 }
+
+TEST_CASE("packing: Q8_0 rounds to the nearest of its levels") {
+  Random random(77);
+  for (float size : {1.0f, 1e-3f, 300.0f, 0.0f}) {
+    std::vector<float> row(96);
+    for (float& v : row) v = size * (float)random.normal();
+    std::vector<uint8_t> raw(row_bytes(TensorType::Q8_0, 96));
+    quantise_q8_0(row.data(), 96, raw.data());
+    const oracle::Row back = oracle::dequantise(TensorType::Q8_0, raw.data(), 96);
+    for (uint32_t b = 0; b < 3; b++) {
+      float peak = 0;
+      for (uint32_t i = 0; i < 32; i++) peak = std::max(peak, std::fabs(row[32 * b + i]));
+      // Half a level, and what the f16 scale rounds (near zero: 2^-25) at up to 127 levels.
+      for (uint32_t i = 0; i < 32; i++) CHECK(std::fabs(back.value[32 * b + i] - row[32 * b + i]) <= peak * (0.5 / 127 + 5e-4) + 127 * 0x1p-25);
+    }
+  }
+}

@@ -79,7 +79,8 @@ TinyModel::TinyModel(const TinyOptions& o) : path(temporary_path()), o_(o), rand
     norm(blk + "ffn_norm", o.width);
     if (!opt) matrix(blk + "ffn_gate.weight", o.width, o.ffn_width);
     matrix(blk + "ffn_up.weight", o.width, o.ffn_width);
-    matrix(blk + "ffn_down.weight", o.ffn_width, o.width);
+    if (o.down_by_neuron) matrix(blk + "ffn_down_t.weight", o.width, o.ffn_width);
+    else matrix(blk + "ffn_down.weight", o.ffn_width, o.width);
     if (qwen2 || opt) bias(blk + "attn_q", q_rows), bias(blk + "attn_k", kv_rows), bias(blk + "attn_v", kv_rows);
     if (opt) bias(blk + "attn_output", o.width), bias(blk + "ffn_up", o.ffn_width), bias(blk + "ffn_down", o.width);
     if (qwen3 || gemma) norm(blk + "attn_q_norm", o.head_width), norm(blk + "attn_k_norm", o.head_width);
@@ -178,7 +179,14 @@ std::vector<std::vector<double>> TinyModel::forward(const std::vector<int32_t>& 
       const bool gated = has(blk + "ffn_gate.weight");
       const Vector gate = gated ? multiply(blk + "ffn_gate", mlp) : Vector();
       for (uint32_t i = 0; i < o_.ffn_width; i++) up[i] = gated ? oracle::activation(o_.activation, gate[i]) * up[i] : oracle::activation(o_.activation, up[i]);
-      Vector down = multiply(blk + "ffn_down", up);
+      Vector down(o_.width, 0.0);
+      if (o_.down_by_neuron) {
+        const auto& by_neuron = tensors_.at(blk + "ffn_down_t.weight").rows;
+        for (uint32_t n = 0; n < o_.ffn_width; n++)
+          for (uint32_t i = 0; i < o_.width; i++) down[i] += by_neuron[n][i] * up[n];
+      } else {
+        down = multiply(blk + "ffn_down", up);
+      }
       if (has(blk + "post_ffw_norm.weight")) down = norm(blk + "post_ffw_norm", down);
       for (uint32_t i = 0; i < o_.width; i++) xs[t][i] += down[i];
     }

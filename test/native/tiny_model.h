@@ -21,6 +21,7 @@ struct TinyOptions {
   uint32_t window = 0, window_pattern = 0;
   bool rope_factors = false;
   uint32_t post_norms_from = ~0u;  // layers from this one on have norms after their branches; gemma3: all
+  bool down_by_neuron = false;     // blk.N.ffn_down_t instead of ffn_down
   uint64_t seed = 1;
 };
 
