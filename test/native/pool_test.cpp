@@ -52,33 +52,6 @@ TEST_CASE("pool: a pool that sleeps wakes, and one that never ran ends") {
   }
 }
 
-TEST_CASE("pool: a run on fewer lanes leaves the others out, and barriers wait for the active ones only") {
-  for (unsigned threads : {2u, 3u}) {
-    Pool pool(threads);
-    std::vector<uint32_t> cells(threads * 16);
-    std::atomic<uint32_t> wrong{0};
-    uint32_t round = 0;
-    for (int pass = 0; pass < 60; pass++)
-      for (unsigned active : {1u, threads, threads - 1, 0u}) {  // 0 = all
-        round++;
-        const unsigned lanes = active ? active : threads;
-        std::atomic<uint32_t> calls{0};
-        pool.run(
-            [&](unsigned lane) {
-              wrong += lane >= lanes;
-              cells[lane * 16] = round;
-              pool.barrier();
-              for (unsigned other = 0; other < threads; other++) wrong += (cells[other * 16] == round) != (other < lanes);
-              pool.barrier();
-              calls++;
-            },
-            active);
-        wrong += calls != lanes;
-      }
-    CHECK(wrong == 0);
-  }
-}
-
 TEST_CASE("pool: runs from different threads, one after the other, share the lanes") {
   Pool pool(3);
   std::atomic<uint32_t> calls{0};
@@ -105,7 +78,8 @@ TEST_CASE("share: covers everything once with sizes that differ by at most one")
 TEST_CASE("pool: a run with fewer lanes uses exactly those, and the next has all again") {
   for (unsigned size : {2u, 3u, 8u}) {
     Pool pool(size);
-    for (int round = 0; round < 2000; round++) {
+    const int rounds = size == 8 ? 80 : size == 3 ? 300 : 2000;
+    for (int round = 0; round < rounds; round++) {
       const unsigned active = 1 + (unsigned)round % size;
       std::vector<std::atomic<int>> runs(size);
       std::atomic<int> before{0};
