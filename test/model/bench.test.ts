@@ -4,7 +4,7 @@ import { hunch } from '../unit/cli/captured';
 describe('hunch bench', () => {
   it('takes its lengths, a depth and the view from JavaScript', async () => {
     const args = ['--reps', '2', '--pp', '16', '--tg', '4', '--depth', '300', '--stream'];
-    const result = JSON.parse((await hunch('bench', ...args, '--json')).stdout) as Record<string, never>;
+    const result = JSON.parse((await hunch('bench', ...args, '--json')).stdout) as Record<string, unknown>;
     expect(result).toMatchObject({
       ...{
         repetitions: 2,
