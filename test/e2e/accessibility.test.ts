@@ -3,7 +3,7 @@ import { readFileSync, rmSync } from 'node:fs';
 import type { AxeResults, RunOptions } from 'axe-core';
 import type { Page } from 'playwright-core';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
-import { greedy, launchApp, temporaryHome, type RunningApp } from '../helpers/app';
+import { endless, greedy, launchApp, temporaryHome, type RunningApp } from '../helpers/app';
 import { button, modelButton, modelReady, openChat, questions, replies, replyBegun } from '../helpers/chat';
 import { storeChat } from '../helpers/seed';
 
@@ -85,7 +85,7 @@ describe.each(['light', 'dark'] as const)('accessibility, %s', (theme) => {
 describe('the keyboard alone', () => {
   let running: RunningApp;
   beforeAll(async () => {
-    running = await launchApp({ settings: greedy });
+    running = await launchApp({ settings: endless });
   });
   afterAll(() => running?.close());
 

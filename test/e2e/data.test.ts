@@ -5,14 +5,14 @@ import { tmpdir } from 'node:os';
 import path from 'node:path';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { closeDatabase, openDatabase } from '../../electron/chats/database';
-import { defaultSampling } from '../../electron/contract/entities';
 import { allChats } from '../helpers/api';
-import { greedy, launchApp, temporaryHome, type LaunchOptions, type RunningApp } from '../helpers/app';
+import { endless, greedy, launchApp, temporaryHome, type LaunchOptions, type RunningApp } from '../helpers/app';
 import {
   button,
   chatRow,
   composer,
   followReply,
+  grown,
   modelReady,
   notices,
   openChat,
@@ -20,6 +20,7 @@ import {
   replies,
   replyBegun,
   send,
+  textOf,
 } from '../helpers/chat';
 import { dialogs } from '../helpers/dialogs';
 import { storeChat } from '../helpers/seed';
@@ -149,8 +150,7 @@ describe('a full disk', () => {
 
   it('the message stays in the composer, the reply in memory; both are saved once there is room', async (context) => {
     if (reason !== null) return context.skip(reason);
-    const sampling = { ...defaultSampling, temperature: 0, maxTokens: 300 };
-    running = await launchApp({ home, settings: { defaultSampling: sampling } });
+    running = await launchApp({ home, settings: endless });
     const { page } = running;
     await modelReady(page);
     await send(page, 'Say hello.');
@@ -175,22 +175,24 @@ describe('a full disk', () => {
     await send(page, 'Write a very long story about a lighthouse keeper.');
     await replyBegun(page);
     fillUp(filler);
-    const unsaved = replies(page)
-      .last()
-      .getByText(/The reply is complete but could not be saved yet\. Free some disk space/);
-    await unsaved.waitFor();
-    const { text } = await followReply(page);
-    expect(text.length).toBeGreaterThan(200);
+    await grown(replies(page).last(), await textOf(replies(page).last()));
+    await page.keyboard.press('Escape');
+    const { text, status } = await followReply(page);
+    expect(status).toBe('failed');
+    expect(await replies(page).last().textContent()).toMatch(
+      /The reply is complete but could not be saved yet\. Free some disk space/,
+    );
+    expect(text.length).toBeGreaterThan(10);
 
     rmSync(filler);
     // Hunch tries again every few seconds; what the database holds is what a second connection reads.
     const stored = (): string => {
       const { db } = openDatabase(path.join(home, 'hunch.db'));
-      const row = db.prepare("SELECT text FROM messages WHERE status = 'complete' ORDER BY seq DESC").get();
+      const row = db.prepare('SELECT status FROM messages ORDER BY seq DESC').get();
       db.close();
-      return (row as { text: string }).text;
+      return (row as { status: string }).status;
     };
-    await expect.poll(() => stored().length, { timeout: 20_000, interval: 500 }).toBeGreaterThan(200);
+    await expect.poll(stored, { timeout: 20_000, interval: 500 }).toBe('stopped');
     await running.close();
     running = await launchApp({ home });
     const titles = (await allChats(running.page)).map(({ title, messages }) => [title, messages.length]);

@@ -1,9 +1,10 @@
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
-import { greedy, launchApp, type RunningApp } from '../helpers/app';
+import { endless, launchApp, type RunningApp } from '../helpers/app';
 import {
   button,
   composer,
   followReply,
+  grown,
   idOf,
   modelReady,
   questions,
@@ -17,7 +18,7 @@ import {
 describe('the engine dies', () => {
   let running: RunningApp;
   beforeAll(async () => {
-    running = await launchApp({ settings: greedy });
+    running = await launchApp({ settings: endless });
   });
   afterAll(() => running?.close());
 
@@ -41,8 +42,10 @@ describe('the engine dies', () => {
     await expect.poll(enginePid).not.toBe(pid);
 
     await button(reply, 'Continue').click();
+    await grown(reply, kept);
+    await page.keyboard.press('Escape');
     const { status } = await followReply(page);
-    expect(status).toBe('complete');
+    expect(status).toBe('stopped');
     expect(await replies(page).count()).toBe(1);
     expect(await idOf(reply)).toBe(id);
     expect((await textOf(reply)).startsWith(kept)).toBe(true);

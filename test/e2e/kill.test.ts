@@ -1,9 +1,8 @@
 import { rmSync } from 'node:fs';
 import type { Page } from 'playwright-core';
 import { describe, expect, it } from 'vitest';
-import { defaultSampling } from '../../electron/contract/entities';
 import { allChats } from '../helpers/api';
-import { launchApp, temporaryHome, type RunningApp } from '../helpers/app';
+import { endless, launchApp, temporaryHome, type RunningApp } from '../helpers/app';
 import { button, chatRow, composer, followReply, idOf, replies, send, statusOf, textOf } from '../helpers/chat';
 import { seededRandom } from '../helpers/random';
 import { letters, sights, watchReply, type Sight } from '../helpers/sights';
@@ -37,14 +36,13 @@ describe('kill -9 of the whole app', () => {
     console.log(`These moments again: HUNCH_KILL_SEED=${seed}`);
     const random = seededRandom(seed);
     const home = temporaryHome();
-    const settings = { defaultSampling: { ...defaultSampling, seed } };
     const witnesses = new Map<string, Witness>();
     const losses: number[] = [];
     let current: Witness | null = null;
     let kill: Kill | null = null;
     try {
       for (let round = 1; ; round++) {
-        const running = await launchApp(round === 1 ? { home, settings } : { home });
+        const running = await launchApp(round === 1 ? { home, settings: endless } : { home });
         const { page } = running;
         if (current && kill) {
           const { lostMs, status } = await checkSurvivors(page, witnesses, current, kill);

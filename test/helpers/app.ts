@@ -45,6 +45,11 @@ export const greedy: Partial<Settings> = { defaultSampling: { ...defaultSampling
 /** Always the same reply on one kind of processor, and never a long one. */
 export const repeatable: Partial<Settings> = { defaultSampling: { ...defaultSampling, seed: 2, maxTokens: 200 } };
 
+/** Always the same replies; a story goes on, repeating itself, until it is stopped, however fast the machine is. */
+export const endless: Partial<Settings> = {
+  defaultSampling: { ...defaultSampling, temperature: 0, repeatPenalty: 1, maxTokens: 3000 },
+};
+
 /** Starts the built app in real Electron and waits for its window. */
 export async function launchApp(options: LaunchOptions = {}): Promise<RunningApp> {
   const runtime = findElectron();

@@ -32,6 +32,15 @@ export async function replyBegun(page: Page): Promise<Locator> {
   return reply;
 }
 
+/** Waits until a reply shows more than `before`. */
+export async function grown(reply: Locator, before: string): Promise<void> {
+  const deadline = Date.now() + 60_000;
+  while ((await textOf(reply)).length <= before.length) {
+    if (Date.now() > deadline) throw new Error(`The reply does not grow: "${before}"`);
+    await reply.page().waitForTimeout(50);
+  }
+}
+
 export const statusOf = (reply: Locator): Promise<string | null> => reply.getAttribute('data-status');
 export const idOf = (message: Locator): Promise<string | null> => message.getAttribute('data-message-id');
 /** The text as shown; empty as long as there is none. */

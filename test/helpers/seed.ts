@@ -10,7 +10,10 @@ export function storeChat(home: string, title: string, texts: readonly string[])
   const { db } = openDatabase(file);
   const store = new ChatStore(db, file);
   try {
-    const chat = store.create({ systemPrompt: '', sampling: { ...defaultSampling, temperature: 0, maxTokens: 200 } });
+    const chat = store.create({
+      systemPrompt: '',
+      sampling: { ...defaultSampling, temperature: 0, repeatPenalty: 1, maxTokens: 500 },
+    });
     let parentId: string | null = null;
     const messages = texts.map((text, i): NewMessage => {
       const id = randomUUID();
