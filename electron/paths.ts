@@ -1,3 +1,4 @@
+import { existsSync } from 'node:fs';
 import { homedir } from 'node:os';
 import path from 'node:path';
 
@@ -24,4 +25,16 @@ export function dataFolder({ env, platform, home }: Surroundings = here()): stri
 export function modelsFolder(surroundings: Surroundings = here()): string {
   const chosen = surroundings.env['HUNCH_MODELS'];
   return chosen ? path.resolve(chosen) : path.join(dataFolder(surroundings), 'models');
+}
+
+/** Models that come with Hunch: beside a packaged app's resources, else in this checkout. Read only. */
+export function embeddedModelsFolder(): string {
+  const resources = (process as { resourcesPath?: string }).resourcesPath; // Electron only
+  const packaged = resources ? path.join(resources, 'models') : '';
+  // From dist/electron (bundled) and from electron/ (tests) the checkout's root is up to two levels away.
+  const checkout = [
+    path.resolve(__dirname, '..', 'assets', 'models'),
+    path.resolve(__dirname, '..', '..', 'assets', 'models'),
+  ];
+  return [packaged, ...checkout].find((folder) => folder && existsSync(folder)) ?? checkout[1]!;
 }

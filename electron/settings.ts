@@ -2,12 +2,13 @@ import { existsSync, readFileSync, renameSync } from 'node:fs';
 import { defaultSampling, settingsSchema, type Settings } from './contract/entities';
 import type { ErrorBody } from './contract/errors';
 import { replaceFile } from './files';
+import { defaultModelId } from './models/catalogue';
 
 export const defaultSettings: Settings = {
   theme: 'system',
   threads: 0,
   contextLength: 4096,
-  defaultModelId: 'smollm2-135m-instruct-q4_1',
+  defaultModelId,
   defaultSystemPrompt: '',
   defaultSampling,
   sidebarOpen: true,

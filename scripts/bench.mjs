@@ -12,7 +12,7 @@ import { inRoot, root } from './lib/paths.mjs';
 import { runSteps } from './lib/run-steps.mjs';
 import { reportFailure, reportTo, say, seconds } from './lib/ui.mjs';
 import { terminalChat } from './steps/index.mjs';
-import { modelsFolder, starterModelId } from './steps/starter-model.mjs';
+import { modelsFolder, stockModel, stockModelId } from './steps/stock-model.mjs';
 
 const quiet = 0.5; // load average above which other programs disturb
 
@@ -29,7 +29,7 @@ if (options.help) {
   process.exit(0);
 }
 try {
-  process.exitCode = (await runSteps(terminalChat())) ? await main() : 1;
+  process.exitCode = (await runSteps([...terminalChat(), stockModel])) ? await main() : 1;
 } catch (error) {
   reportFailure('Benchmark', error);
   process.exitCode = 1;
@@ -83,7 +83,7 @@ async function attempt(work) {
 
 async function starterFile() {
   const { models } = await hunch('models');
-  return join(modelsFolder(), models.find(({ id }) => id === starterModelId).fileName);
+  return join(modelsFolder(), models.find(({ id }) => id === stockModelId).fileName);
 }
 
 async function chooseModels(starter, { peer, peerProblem }) {

@@ -5,15 +5,15 @@ import { join } from 'node:path';
 import { runSteps } from './lib/run-steps.mjs';
 import { runSuite, suites } from './lib/suites.mjs';
 import { say, seconds } from './lib/ui.mjs';
-import { everything } from './steps/index.mjs';
-import { modelsFolder } from './steps/starter-model.mjs';
+import { forTests } from './steps/index.mjs';
+import { modelsFolder } from './steps/stock-model.mjs';
 
 const chosen = process.argv.slice(2);
 const unknown = chosen.filter((name) => !suites.some((suite) => suite.name === name));
 if (unknown.length > 0) {
   say(`There is no suite named ${unknown.join(', ')}. There are: ${suites.map((suite) => suite.name).join(', ')}.`);
   finish([{ passed: 0, failed: 1, skipped: 0 }]);
-} else if (await runSteps(everything({ window: true, virtualDisplay: true }))) {
+} else if (await runSteps(forTests({ window: true, virtualDisplay: true }))) {
   finish(await runAll());
 } else {
   finish([{ passed: 0, failed: 1, skipped: 0 }]);

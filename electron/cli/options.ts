@@ -1,7 +1,7 @@
 import { InvalidArgumentError, Option } from 'commander';
 import type { Command } from 'commander';
 import type { Isa } from '../engine/addon';
-import { starterModelId } from '../models/catalogue';
+import { defaultModelId } from '../models/catalogue';
 
 /** What every command that runs a model takes. */
 export interface ModelOptions {
@@ -35,7 +35,7 @@ export const jsonOption = (): Option => new Option('--json', 'print one JSON obj
 
 export function withModelOptions(command: Command): Command {
   return command
-    .addOption(new Option('-m, --model <path|id>', 'a .gguf file or a model of the list').default(starterModelId))
+    .addOption(new Option('-m, --model <path|id>', 'a .gguf file or a model of the list').default(defaultModelId))
     .addOption(
       new Option('-t, --threads <n>', 'threads; 0 = one per physical core').argParser(wholeNumber(0, 256)).default(0),
     )

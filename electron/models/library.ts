@@ -4,6 +4,7 @@ import { mkdir, readdir, stat } from 'node:fs/promises';
 import path from 'node:path';
 import type { ModelSummary } from '../contract/entities';
 import { HunchError } from '../contract/errors';
+import { embeddedModelsFolder } from '../paths';
 import type { CatalogueModel } from './catalogue';
 import { catalogue as builtIn } from './catalogue';
 import type { DownloadOptions } from './download';
@@ -28,6 +29,7 @@ export class ModelLibrary {
   constructor(
     readonly folder: string,
     private readonly catalogue: readonly CatalogueModel[] = builtIn,
+    private readonly embeddedFolder: string = embeddedModelsFolder(),
   ) {}
 
   /** The catalogue's models first, then imported files by name. */
@@ -51,13 +53,14 @@ export class ModelLibrary {
         `There is no model "${idOrPath}". Known: ${ids}. Or give the path of a .gguf file.`,
       );
     }
+    if (model.state === 'absent' && this.isEmbedded(model.id)) throw this.embeddedMissing(model.name);
     if (model.state === 'absent' || model.state === 'downloading') {
       throw new HunchError(
         'model-missing',
         `${model.name} is not downloaded yet (${Math.ceil(model.sizeBytes / 1e6)} MB). Get it in the models list or with "hunch pull ${model.id}".`,
       );
     }
-    const file = path.join(this.folder, model.fileName);
+    const file = this.fileOf(model);
     // An imported file that is broken says itself, better, what is wrong when it is opened.
     if (model.state === 'broken' && model.source === 'catalogue') {
       throw new HunchError('model-truncated', `${model.name}: ${model.problem}`);
@@ -68,6 +71,11 @@ export class ModelLibrary {
   /** Errors: those of downloadModel, not-found, busy. */
   async download(id: string, options: Omit<DownloadOptions, 'signal'> = {}): Promise<ModelSummary> {
     const model = this.fromCatalogue(id);
+    if (model.embedded) {
+      const there = await this.summarise(model);
+      if (there.state !== 'available') throw this.embeddedMissing(model.name);
+      return there;
+    }
     if (this.downloads.has(id)) throw new HunchError('busy', `${model.name} is already being downloaded.`);
     const stop = new AbortController();
     this.downloads.set(id, stop);
@@ -118,6 +126,21 @@ export class ModelLibrary {
     }
   }
 
+  private isEmbedded(id: string): boolean {
+    return this.catalogue.some((model) => model.id === id && model.embedded === true);
+  }
+
+  private fileOf({ id, fileName }: { id: string; fileName: string }): string {
+    return path.join(this.isEmbedded(id) ? this.embeddedFolder : this.folder, fileName);
+  }
+
+  private embeddedMissing(name: string): HunchError {
+    return new HunchError(
+      'model-missing',
+      `${name} comes with Hunch, but its file is missing from ${this.embeddedFolder}. Install Hunch again, or choose another model.`,
+    );
+  }
+
   private fromCatalogue(id: string): CatalogueModel {
     const model = this.catalogue.find((candidate) => candidate.id === id);
     if (model) return model;
@@ -136,10 +159,11 @@ export class ModelLibrary {
   }
 
   private async fileState(model: CatalogueModel): Promise<Pick<ModelSummary, 'state' | 'problem'>> {
-    const info = await stat(path.join(this.folder, model.fileName)).catch(() => null);
+    const info = await stat(this.fileOf(model)).catch(() => null);
     if (!info) return { state: 'absent', problem: null };
     if (info.isFile() && info.size === model.sizeBytes) return { state: 'available', problem: null };
-    const problem = `${model.fileName} has ${info.size} bytes instead of ${model.sizeBytes}. Delete it and download the model again.`;
+    const remedy = model.embedded ? 'Install Hunch again.' : 'Delete it and download the model again.';
+    const problem = `${model.fileName} has ${info.size} bytes instead of ${model.sizeBytes}. ${remedy}`;
     return { state: 'broken', problem };
   }
 

@@ -4,14 +4,14 @@ import { electronRuntime } from './electron-runtime.mjs';
 import { native } from './native.mjs';
 import { nodeVersion } from './node-version.mjs';
 import { renderer } from './renderer.mjs';
-import { starterModel } from './starter-model.mjs';
+import { stockModel } from './stock-model.mjs';
 import { systemPackages } from './system-packages.mjs';
 
 /** What the `hunch` command needs: no window, no model (it says itself which one is missing). */
 export const commandLine = () => [nodeVersion, systemPackages(), dependencies, native, bundles];
 
 /** What a chat in the terminal needs. */
-export const terminalChat = () => [...commandLine(), starterModel];
+export const terminalChat = () => commandLine();
 
 export const buildSteps = () => [...commandLine(), renderer];
 
@@ -24,5 +24,7 @@ export const everything = (need) => [
   bundles,
   renderer,
   electronRuntime,
-  starterModel,
 ];
+
+/** The tests also run stock SmolLM2, which is not part of Hunch. */
+export const forTests = (need) => [...everything(need), stockModel];

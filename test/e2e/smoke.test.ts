@@ -1,6 +1,23 @@
+import { rmSync } from 'node:fs';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
-import { repeatable, launchApp, type RunningApp } from '../helpers/app';
+import { repeatable, launchApp, temporaryHome, type RunningApp } from '../helpers/app';
 import { composer, followReply, replies, send } from '../helpers/chat';
+
+describe('a first start, with nothing but what is in the clone', () => {
+  it('chats with the model that comes with Hunch', async () => {
+    const empty = temporaryHome();
+    const running = await launchApp({ models: empty, settings: { ...repeatable, defaultModelId: undefined } });
+    try {
+      await send(running.page, 'What is the capital of France?');
+      const reply = await followReply(running.page, () => {});
+      expect(reply.status).toBe('complete');
+      expect(reply.text).toContain('Paris');
+    } finally {
+      await running.close();
+      rmSync(empty, { recursive: true, force: true });
+    }
+  });
+});
 
 describe('one question in the real window', () => {
   let running: RunningApp;

@@ -1,4 +1,4 @@
-import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+import { existsSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import path from 'node:path';
 import { fileURLToPath } from 'node:url';
@@ -35,6 +35,9 @@ export interface RunningApp {
 
 export const root = path.dirname(path.dirname(path.dirname(fileURLToPath(import.meta.url))));
 
+/** Stock SmolLM2: most window tests are about what happens when a model is absent, broken or in the models folder. */
+export const stockModelId = 'smollm2-135m-instruct-q4_1';
+
 export function temporaryHome(): string {
   return mkdtempSync(path.join(tmpdir(), 'hunch-test-'));
 }
@@ -55,7 +58,10 @@ export async function launchApp(options: LaunchOptions = {}): Promise<RunningApp
   const runtime = findElectron();
   if (!runtime) throw new Error('Electron is not set up: run `npm run setup` first.');
   const home = options.home ?? temporaryHome();
-  if (options.settings) writeFileSync(path.join(home, 'settings.json'), JSON.stringify(options.settings));
+  const settingsFile = path.join(home, 'settings.json');
+  if (options.settings || !existsSync(settingsFile)) {
+    writeFileSync(settingsFile, JSON.stringify({ defaultModelId: stockModelId, ...options.settings }));
+  }
   const hooks = (options.hooks ?? []).flatMap((name) => ['-r', path.join(root, 'test', 'helpers', 'hooks', name)]);
   const inherited = Object.entries(process.env).filter(([name, value]) => value !== undefined && !isTestRunners(name));
   const app = await _electron

@@ -5,7 +5,8 @@ export const question = 'What is the capital of France?';
 
 /** Opens the window, asks one question and hands over the reply as it is written. Returns the statistics' text. */
 export async function smoke(write: (text: string) => void): Promise<string> {
-  const running = await launchApp({ settings: repeatable });
+  // Without a choice of its own, so with the model that comes with Hunch.
+  const running = await launchApp({ settings: { ...repeatable, defaultModelId: undefined } });
   try {
     await send(running.page, question);
     const { text, stats, status } = await followReply(running.page, write);

@@ -26,7 +26,11 @@ describe('hunch models', () => {
 
   it('prints one JSON object', async () => {
     const { stdout } = await hunch('models', '--json');
-    expect(JSON.parse(stdout)).toMatchObject({ command: 'models', folder, models: [{ state: 'absent' }] });
+    expect(JSON.parse(stdout)).toMatchObject({
+      command: 'models',
+      folder,
+      models: [{ state: 'absent' }, { id: 'smollm2-135m-instruct-relu' }],
+    });
   });
 
   it('--verify finds a file of the right size and wrong content', async () => {
@@ -41,7 +45,7 @@ describe('hunch models', () => {
 
 describe('an error', () => {
   it('is a sentence on stderr, exit code 1, nothing on stdout', async () => {
-    const { stdout, stderr, exitCode } = await hunch('run', 'Hi');
+    const { stdout, stderr, exitCode } = await hunch('run', 'Hi', '-m', 'smollm2-135m-instruct-q4_1');
     expect(stderr).toMatch(/^hunch: SmolLM2 .* not downloaded yet .*"hunch pull smollm2-135m-instruct-q4_1"\.$/m);
     expect([stdout, exitCode]).toEqual(['', 1]);
   });

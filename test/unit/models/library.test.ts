@@ -3,7 +3,7 @@ import { linkSync, mkdtempSync, readFileSync, readdirSync, statSync, writeFileSy
 import { tmpdir } from 'node:os';
 import path from 'node:path';
 import { beforeEach, describe, expect, it } from 'vitest';
-import { catalogue, parseCatalogue, starterModelId } from '../../../electron/models/catalogue';
+import { catalogue, defaultModelId, parseCatalogue } from '../../../electron/models/catalogue';
 import type { CatalogueModel } from '../../../electron/models/catalogue';
 import { ModelLibrary } from '../../../electron/models/library';
 import { fakeNetwork, serve } from './fakeNetwork';
@@ -23,6 +23,35 @@ const put = (name: string, bytes: Buffer = content): void => writeFileSync(path.
 beforeEach(() => {
   folder = mkdtempSync(path.join(tmpdir(), 'hunch-library-'));
   library = new ModelLibrary(folder, [known]);
+});
+
+describe('a model that comes with Hunch', () => {
+  const embedded: CatalogueModel = { ...known, id: 'ours', fileName: 'Ours.gguf', embedded: true, sources: [] };
+
+  it('is opened where Hunch lies, never downloaded', async () => {
+    const ours = mkdtempSync(path.join(tmpdir(), 'hunch-embedded-'));
+    writeFileSync(path.join(ours, embedded.fileName), content);
+    const both = new ModelLibrary(folder, [known, embedded], ours);
+    expect(await both.list()).toMatchObject([{ state: 'absent' }, { id: 'ours', state: 'available' }]);
+    expect(await both.resolve('ours')).toMatchObject({ path: path.join(ours, 'Ours.gguf') });
+    expect(await both.download('ours')).toMatchObject({ state: 'available' });
+    await both.verify('ours');
+    expect(readdirSync(folder)).toEqual([]);
+  });
+
+  it('says so when its file is missing or cut off', async () => {
+    const empty = mkdtempSync(path.join(tmpdir(), 'hunch-embedded-'));
+    const without = new ModelLibrary(folder, [embedded], empty);
+    const missing = {
+      code: 'model-missing',
+      message: expect.stringMatching(/comes with Hunch.*missing.*Install Hunch/),
+    };
+    await expect(without.resolve('ours')).rejects.toMatchObject(missing);
+    await expect(without.download('ours')).rejects.toMatchObject(missing);
+    writeFileSync(path.join(empty, embedded.fileName), content.subarray(0, 99));
+    const cut = { code: 'model-truncated', message: expect.stringContaining('Install Hunch again') };
+    await expect(without.resolve('ours')).rejects.toMatchObject(cut);
+  });
 });
 
 describe('the models folder', () => {
@@ -158,13 +187,18 @@ describe('downloading', () => {
 });
 
 describe('the catalogue', () => {
-  it('has the starter with its known size and hash', () => {
-    expect(starterModelId).toBe('smollm2-135m-instruct-q4_1');
+  it('has stock SmolLM2 with its known size and hash', () => {
+    expect(catalogue[0]!.id).toBe('smollm2-135m-instruct-q4_1');
     expect(catalogue[0]).toMatchObject({
       sizeBytes: 98362432,
       sha256: 'b179c9523d0e6a0f98a330c7562b682750a6f8c8c15e5bc70ea373728110db53',
     });
     expect(catalogue[0]!.sources.map(({ type }) => type)).toEqual(['https', 'pypi']);
+  });
+
+  it('starts with the model that comes with Hunch', () => {
+    const embedded = catalogue.filter((model) => model.embedded);
+    expect(embedded.map(({ id }) => id)).toEqual([defaultModelId]);
   });
 
   it('refuses plain http, paths in file names, doubled ids and anything unknown', () => {
