@@ -51,7 +51,8 @@ export interface ModelSpec {
   ropeWidth: number; // rotated dimensions of a head
   window?: WindowSpec;
   attentionScale?: number; // of the scores; default 1 / sqrt(headWidth)
-  activation: 'silu' | 'gelu' | 'relu'; // gelu: the tanh form
+  /** Of the gate. gelu: the tanh form; drelu: relu(gate) * relu(up). */
+  activation: 'silu' | 'gelu' | 'relu' | 'drelu';
   tensors: TensorInfo[];
 }
 

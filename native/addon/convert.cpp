@@ -112,7 +112,8 @@ Status to_model_spec(const Napi::Value& value, ModelSpec& out) {
   if (activation == "silu") out.activation = Activation::silu;
   else if (activation == "gelu") out.activation = Activation::gelu;
   else if (activation == "relu") out.activation = Activation::relu;
-  else return wrong("spec.activation", "silu, gelu or relu");
+  else if (activation == "drelu") out.activation = Activation::drelu;
+  else return wrong("spec.activation", "silu, gelu, relu or drelu");
   if (Status s = to_rope(r.field("rope"), "spec.rope", out.rope); !s.ok()) return s;
   if (!r.field("window").IsUndefined()) {
     Reader w;

@@ -34,7 +34,9 @@ struct TensorInfo {
   uint64_t offset;              // bytes from the start of the file
 };
 
-enum class Activation : uint8_t { silu, gelu, relu };
+// Of a gated MLP: act(gate) * up; drelu (TurboSparse, Song 2024): relu(gate) * relu(up).
+enum class Activation : uint8_t { silu, gelu, relu, drelu };
+constexpr size_t kActivations = 4;
 enum class RopeStyle : uint8_t { none, interleaved, neox };  // pairs (2i, 2i+1) or (i, i + width/2)
 enum class RopeScaling : uint8_t { none, linear, yarn };
 

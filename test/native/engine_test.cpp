@@ -99,6 +99,7 @@ TEST_CASE("engine: odd widths with float weights, grouped heads and part of a he
 
 TEST_CASE("engine: every architecture and activation") {
   for (Activation activation : kAllActivations) check_against_oracle({.activation = activation}, 20);
+  check_against_oracle({.activation = Activation::drelu}, 20);
   check_against_oracle({.matrices = TensorType::Q8_0, .rope_factors = true}, 80);
   check_against_oracle({.architecture = "qwen2", .matrices = TensorType::Q8_0}, 80);
   check_against_oracle({.architecture = "qwen3"}, 80);

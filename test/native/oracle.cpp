@@ -166,7 +166,8 @@ double activation(Activation a, double x) {
   switch (a) {
     case Activation::silu: return x / (1 + std::exp(-x));
     case Activation::gelu: return 0.5 * x * (1 + std::tanh(std::sqrt(2 / 3.14159265358979323846) * (x + 0.044715 * x * x * x)));
-    case Activation::relu: return x > 0 ? x : 0;
+    case Activation::relu:
+    case Activation::drelu: return x > 0 ? x : 0;
   }
   return 0;
 }

@@ -178,7 +178,7 @@ std::vector<std::vector<double>> TinyModel::forward(const std::vector<int32_t>& 
       Vector up = multiply(blk + "ffn_up", mlp);
       const bool gated = has(blk + "ffn_gate.weight");
       const Vector gate = gated ? multiply(blk + "ffn_gate", mlp) : Vector();
-      for (uint32_t i = 0; i < o_.ffn_width; i++) up[i] = gated ? oracle::activation(o_.activation, gate[i]) * up[i] : oracle::activation(o_.activation, up[i]);
+      for (uint32_t i = 0; i < o_.ffn_width; i++) up[i] = gated ? oracle::activation(o_.activation, gate[i]) * (o_.activation == Activation::drelu ? std::max(up[i], 0.0) : up[i]) : oracle::activation(o_.activation, up[i]);
       Vector down(o_.width, 0.0);
       if (o_.down_by_neuron) {
         const auto& by_neuron = tensors_.at(blk + "ffn_down_t.weight").rows;

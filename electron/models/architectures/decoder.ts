@@ -59,7 +59,7 @@ export function readRopeWidth(metadata: Metadata, architecture: string, headWidt
   return ropeWidth;
 }
 
-const activations = ['silu', 'gelu', 'relu'] as const satisfies readonly ModelSpec['activation'][];
+const activations = ['silu', 'gelu', 'relu', 'drelu'] as const satisfies readonly ModelSpec['activation'][];
 
 /** The architecture's usual activation, unless the file names another (our key; models made sparse by ReLU have it). */
 export function readActivation(

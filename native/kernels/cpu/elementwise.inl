@@ -96,12 +96,14 @@ struct Gelu {
   }
 };
 
-template <class Act>
+struct Same { static vf of(vf x) { return x; } };
+
+template <class Act, class UpAct = Same>
 void gate(float* g, const float* up, uint32_t n) {
   Tail a, b;
   uint32_t i = 0;
-  for (; i + 16 <= n; i += 16) vf_store(g + i, vf_mul(Act::of(vf_load(g + i)), vf_load(up + i)));
-  if (i < n) a.store(g + i, n - i, vf_mul(Act::of(a.load(g + i, n - i, 0)), b.load(up + i, n - i, 0)));
+  for (; i + 16 <= n; i += 16) vf_store(g + i, vf_mul(Act::of(vf_load(g + i)), UpAct::of(vf_load(up + i))));
+  if (i < n) a.store(g + i, n - i, vf_mul(Act::of(a.load(g + i, n - i, 0)), UpAct::of(b.load(up + i, n - i, 0))));
 }
 
 template <class Act>

@@ -65,8 +65,8 @@ struct Kernels {
   void (*matmul[kTensorTypes])(const MatmulArgs&);  // by TensorType
   // Rotates pairs within the first rope_width dimensions, by RopeStyle; cosine/sine: [rope_width / 2].
   void (*rope[3])(float* x, uint32_t rope_width, const float* cosine, const float* sine);
-  void (*gate[3])(float* gate, const float* up, uint32_t n);  // by Activation: gate = act(gate) * up
-  void (*activate[3])(float* x, uint32_t n);                  // by Activation: x = act(x)
+  void (*gate[kActivations])(float* gate, const float* up, uint32_t n);  // by Activation: gate = act(gate) * up; drelu: relu(gate) * relu(up)
+  void (*activate[kActivations])(float* x, uint32_t n);                  // by Activation: x = act(x), for an MLP without a gate
   void (*add)(float* x, const float* y, uint32_t n);          // x += y
   void (*attend)(AttendArgs&);
   // Folds a later chunk's partial into the running one: (max, sum, acc) += (max2, sum2, acc2).

@@ -29,10 +29,12 @@ inline Kernels make_table(Isa isa) {
   k.activate[(int)Activation::silu] = activate<Silu>;
   k.activate[(int)Activation::gelu] = activate<Gelu>;
   k.activate[(int)Activation::relu] = activate<Relu>;
+  k.activate[(int)Activation::drelu] = activate<Relu>;
   k.add = add;
   k.gate[(int)Activation::silu] = gate<Silu>;
   k.gate[(int)Activation::gelu] = gate<Gelu>;
   k.gate[(int)Activation::relu] = gate<Relu>;
+  k.gate[(int)Activation::drelu] = gate<Relu, Relu>;
   k.attend = attend;
   k.attend_fold = attend_fold;
   k.scale = scale;
