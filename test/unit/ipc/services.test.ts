@@ -27,6 +27,7 @@ beforeEach(() => {
   // A sparse file of the right size: what the library looks at.
   writeFileSync(path.join(models, starter.fileName), '');
   truncateSync(path.join(models, starter.fileName), starter.sizeBytes);
+  writeFileSync(path.join(home, 'settings.json'), JSON.stringify({ defaultModelId: starter.id }));
 });
 afterEach(() => {
   open.splice(0).forEach((services) => services.close());
