@@ -1,12 +1,12 @@
 import { rmSync } from 'node:fs';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
-import { repeatable, launchApp, temporaryHome, type RunningApp } from '../helpers/app';
+import { greedy, repeatable, launchApp, temporaryHome, type RunningApp } from '../helpers/app';
 import { composer, followReply, replies, send } from '../helpers/chat';
 
 describe('a first start, with nothing but what is in the clone', () => {
   it('chats with the model that comes with Hunch', async () => {
     const empty = temporaryHome();
-    const running = await launchApp({ models: empty, settings: { ...repeatable, defaultModelId: undefined } });
+    const running = await launchApp({ models: empty, settings: { ...greedy, defaultModelId: undefined } });
     try {
       await send(running.page, 'What is the capital of France?');
       const reply = await followReply(running.page, () => {});

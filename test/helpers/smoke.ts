@@ -1,4 +1,4 @@
-import { repeatable, launchApp } from './app';
+import { greedy, launchApp } from './app';
 import { followReply, replies, send } from './chat';
 
 export const question = 'What is the capital of France?';
@@ -6,7 +6,7 @@ export const question = 'What is the capital of France?';
 /** Opens the window, asks one question and hands over the reply as it is written. Returns the statistics' text. */
 export async function smoke(write: (text: string) => void): Promise<string> {
   // Without a choice of its own, so with the model that comes with Hunch.
-  const running = await launchApp({ settings: { ...repeatable, defaultModelId: undefined } });
+  const running = await launchApp({ settings: { ...greedy, defaultModelId: undefined } });
   try {
     await send(running.page, question);
     const { text, stats, status } = await followReply(running.page, write);

@@ -2,6 +2,7 @@ import path from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { describe, expect, it } from 'vitest';
 import { hunch } from '../unit/cli/captured';
+import { stockModelId } from './starter';
 
 const licence = path.resolve(path.dirname(fileURLToPath(import.meta.url)), '../../LICENSE');
 const json = async (...args: string[]): Promise<Record<string, unknown>> =>
@@ -10,8 +11,8 @@ const json = async (...args: string[]): Promise<Record<string, unknown>> =>
 describe('hunch perplexity', () => {
   it('agrees with llama-perplexity on the same file, whatever the threads', async () => {
     const [one, two] = [
-      await json('perplexity', licence, '--threads', '1'),
-      await json('perplexity', licence, '--threads', '2'),
+      await json('perplexity', licence, '-m', stockModelId, '--threads', '1'),
+      await json('perplexity', licence, '-m', stockModelId, '--threads', '2'),
     ];
     // llama-perplexity -c 512 on this LICENSE: [1]14.1476 [2]13.2145 [3]14.3361 [4]15.9289, ± 1.42219
     expect(one).toMatchObject({ chunks: 4, scoredTokens: 4 * 255, contextLength: 512, bos: false, threads: 1 });

@@ -7,7 +7,7 @@ import { encodePair } from '../../electron/eval/encodePair';
 import { evaluate } from '../../electron/eval/evaluate';
 import { parseRecords } from '../../electron/eval/records';
 import { hunch } from '../unit/cli/captured';
-import { starterPath } from './starter';
+import { starterPath, stockModelId } from './starter';
 
 const file = path.join(path.dirname(fileURLToPath(import.meta.url)), 'eval.jsonl');
 const records = parseRecords(readFileSync(file, 'utf8'), 'eval.jsonl');
@@ -54,7 +54,7 @@ describe('hunch eval', () => {
       right += best(slow.map(({ logLikelihood }) => logLikelihood)) === record.gold ? 1 : 0;
       rightNorm += best(slow.map(({ logLikelihood }, i) => logLikelihood / lengths[i]!)) === record.gold ? 1 : 0;
     }
-    const { stdout, exitCode } = await hunch('eval', file, '--json');
+    const { stdout, exitCode } = await hunch('eval', file, '--json', '-m', stockModelId);
     const result = JSON.parse(stdout) as Record<string, number>;
     const n = records.length;
     expect(exitCode).toBe(0);

@@ -4,7 +4,7 @@ import { ModelLibrary } from '../../electron/models/library';
 import { modelsFolder } from '../../electron/paths';
 
 /** Stock SmolLM2, whose figures llama.cpp's can be held against. */
-const stockModelId = 'smollm2-135m-instruct-q4_1';
+export const stockModelId = 'smollm2-135m-instruct-q4_1';
 
 /** The real model; `npm test` sets it up first. */
 export async function starterPath(): Promise<string> {
