@@ -98,7 +98,7 @@ const fromBottom = (page: Page): Promise<number> =>
 
 /** Scrolls up until every message is drawn; earlier ones are drawn when the top comes near. */
 async function drawAll(page: Page): Promise<void> {
-  for (let before = 0; (before = await articles(page)) < 2 * pairs; ) {
+  for (let before = 0; (before = await articles(page)) < 2 * pairs;) {
     const scrolled = async (): Promise<number> => {
       await conversation(page).evaluate((log) => (log.scrollTop = 0));
       return articles(page);
