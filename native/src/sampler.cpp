@@ -46,11 +46,13 @@ void Sampler::collect_top(std::span<const float> logits, uint32_t count) {
   std::sort_heap(candidates_.begin(), candidates_.end(), by_rank);
 }
 
-// Without top-k: everything within e^-40 of the best. What is left out weighs less than a double's last digit.
+// Without top-k: everything whose weight, at the temperature asked for, is at least e^-40 of the best's. What is left out weighs less than a
+// double's last digit.
 void Sampler::collect_near(std::span<const float> logits, float max) {
   candidates_.clear();
+  const float reach = 40 * std::max(1.0f, o_.temperature);
   for (uint32_t i = 0; i < logits.size(); i++)
-    if (logits[i] >= max - 40) candidates_.push_back({logits[i], (int32_t)i});
+    if (logits[i] >= max - reach) candidates_.push_back({logits[i], (int32_t)i});
   std::sort(candidates_.begin(), candidates_.end(), [](const Candidate& a, const Candidate& b) { return better(a, b); });
 }
 

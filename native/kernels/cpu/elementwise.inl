@@ -35,12 +35,15 @@ struct Tail {
   }
 };
 
+inline vf clamp_q8(vf x) { return vf_min(vf_max(x, vf_set1(-127)), vf_set1(127)); }
+
 void quantize(const float* x, uint32_t n, int8_t* q, float* d, int32_t* sum) {
   for (uint32_t b = 0; b < n / kQuantBlock; b++, x += 32, q += 32) {
     const vf a = vf_load(x), c = vf_load(x + 16);
     const float peak = vf_peak(vf_max(vf_abs(a), vf_abs(c)));
     const vf inverse = vf_set1(peak > 0 ? 127.0f / peak : 0.0f);
-    const vi low = vi_round(vf_mul(a, inverse)), high = vi_round(vf_mul(c, inverse));
+    // Clamped for the sake of hostile models only: NaN and infinity must not become integers that overflow later sums.
+    const vi low = vi_round(clamp_q8(vf_mul(a, inverse))), high = vi_round(clamp_q8(vf_mul(c, inverse)));
     vi_store_i8(q, low);
     vi_store_i8(q + 16, high);
     d[b] = peak / 127.0f;
