@@ -17,8 +17,9 @@ inline vf vf_sub(vf a, vf b) { HUNCH_REGS a.v[i] = vsubq_f32(a.v[i], b.v[i]); re
 inline vf vf_mul(vf a, vf b) { HUNCH_REGS a.v[i] = vmulq_f32(a.v[i], b.v[i]); return a; }
 inline vf vf_div(vf a, vf b) { HUNCH_REGS a.v[i] = vdivq_f32(a.v[i], b.v[i]); return a; }
 inline vf vf_fma(vf a, vf b, vf c) { HUNCH_REGS c.v[i] = vfmaq_f32(c.v[i], a.v[i], b.v[i]); return c; }
-inline vf vf_max(vf a, vf b) { HUNCH_REGS a.v[i] = vmaxq_f32(a.v[i], b.v[i]); return a; }
-inline vf vf_min(vf a, vf b) { HUNCH_REGS a.v[i] = vminq_f32(a.v[i], b.v[i]); return a; }
+// maxNM/minNM: where one is NaN the other counts, as on x86 with the operands in our order.
+inline vf vf_max(vf a, vf b) { HUNCH_REGS a.v[i] = vmaxnmq_f32(a.v[i], b.v[i]); return a; }
+inline vf vf_min(vf a, vf b) { HUNCH_REGS a.v[i] = vminnmq_f32(a.v[i], b.v[i]); return a; }
 inline vf vf_abs(vf a) { HUNCH_REGS a.v[i] = vabsq_f32(a.v[i]); return a; }
 inline vf vf_from_vi(vi a) { vf r; HUNCH_REGS r.v[i] = vcvtq_f32_s32(a.v[i]); return r; }
 inline vi vi_round(vf a) { vi r; HUNCH_REGS r.v[i] = vcvtnq_s32_f32(a.v[i]); return r; }
@@ -86,7 +87,7 @@ inline float vf_sum(vf a) {
   const float32x2_t d = vadd_f32(vget_low_f32(c), vget_high_f32(c));
   return vget_lane_f32(d, 0) + vget_lane_f32(d, 1);
 }
-inline float vf_peak(vf a) { return vmaxvq_f32(vmaxq_f32(vmaxq_f32(a.v[0], a.v[1]), vmaxq_f32(a.v[2], a.v[3]))); }
+inline float vf_peak(vf a) { return vmaxnmvq_f32(vmaxnmq_f32(vmaxnmq_f32(a.v[0], a.v[1]), vmaxnmq_f32(a.v[2], a.v[3]))); }
 inline int32_t vi_sum(vi a) { return vaddvq_s32(vaddq_s32(vaddq_s32(a.v[0], a.v[1]), vaddq_s32(a.v[2], a.v[3]))); }
 #undef HUNCH_REGS
 
