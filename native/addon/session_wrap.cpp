@@ -57,6 +57,12 @@ void post_tokens(const std::shared_ptr<Reply>& reply, const std::shared_ptr<Outb
   });
 }
 
+// The arguments that score and scoreGreedy share.
+Status to_window(const Napi::CallbackInfo& info, std::vector<int32_t>& tokens, uint64_t& from) {
+  Status status = to_tokens(info[0], tokens);
+  return status.ok() ? to_uint(info[1], "from", 0xFFFFFFFF, from) : status;
+}
+
 }  // namespace
 
 Napi::Value SessionWrap::generate(const Napi::CallbackInfo& info) {
@@ -102,9 +108,7 @@ Napi::Value SessionWrap::score(const Napi::CallbackInfo& info) {
   if (closed(env)) return env.Undefined();
   std::vector<int32_t> tokens;
   uint64_t from = 0;
-  Status status = to_tokens(info[0], tokens);
-  if (status.ok()) status = to_uint(info[1], "from", 0xFFFFFFFF, from);
-  if (!status.ok()) {
+  if (Status status = to_window(info, tokens, from); !status.ok()) {
     throw_status(env, status);
     return env.Undefined();
   }
@@ -119,9 +123,7 @@ Napi::Value SessionWrap::score_greedy(const Napi::CallbackInfo& info) {
   if (closed(env)) return env.Undefined();
   std::vector<int32_t> tokens;
   uint64_t from = 0;
-  Status status = to_tokens(info[0], tokens);
-  if (status.ok()) status = to_uint(info[1], "from", 0xFFFFFFFF, from);
-  if (!status.ok()) {
+  if (Status status = to_window(info, tokens, from); !status.ok()) {
     throw_status(env, status);
     return env.Undefined();
   }

@@ -1,10 +1,7 @@
 // Packed weights times activations, one kernel per family of types. Part of kernels.inl; layouts: src/packing.h.
 
 // Bytes that a sequential read should be asked for ahead of use: tuned in lab/gemv.cpp on 1 and 2 threads.
-#ifndef HUNCH_PREFETCH
-#define HUNCH_PREFETCH 8192
-#endif
-constexpr size_t kPrefetchAhead = HUNCH_PREFETCH;
+constexpr size_t kPrefetchAhead = 8192;
 inline void prefetch_ahead(const uint8_t* p, size_t bytes) {
   for (size_t i = 0; i < bytes; i += 64) prefetch(p + kPrefetchAhead + i);
 }
