@@ -91,6 +91,66 @@ export interface GenerateOptions {
   stopTokens: number[];
 }
 
+/** How a layer's MLP runs. `screened`: a low-bit copy of the gate names the neurons; `predicted`: a predictor does, earlier. */
+export type MlpRoute = 'dense' | 'exact' | 'screened' | 'predicted';
+
+export interface LayerPlan {
+  mlp: MlpRoute;
+  /** exact, screened, predicted: a neuron whose |act(gate)| does not exceed it is skipped. 0: only what is zero anyway. */
+  gateThreshold: number;
+  /** screened, predicted: neurons whose score does not exceed it are not read. */
+  scoreThreshold: number;
+  /** Heads whose predicted score does not exceed it are skipped; null = all heads run. */
+  headThreshold: number | null;
+}
+
+/** One place of the slider, ready to run. */
+export interface Plan {
+  layers: LayerPlan[];
+  /** The output head: 0 = whole; else logits come from a copy of so many bits, and those within `margin` of the best are recomputed. */
+  vocabulary: { bits: 0 | 2 | 4; margin: number };
+}
+
+/** score[row] = bias + b · (relu?) (a · input). Which vector is read: the input of the layer before's MLP, of this layer's attention or MLP. */
+export interface LowRankPredictor {
+  source: 'previous' | 'attention' | 'same';
+  rank: number;
+  relu: boolean;
+  a: Float32Array; // [rank][width]
+  b: Float32Array; // [rows][rank]; rows = neurons or heads
+  bias: Float32Array | null; // [rows]
+}
+
+/** By layer; null where a layer has none. */
+export interface Predictors {
+  mlp: (LowRankPredictor | null)[];
+  heads: (LowRankPredictor | null)[];
+}
+
+/** One plan beside another on the same text, teacher-forced; every position runs as a decode step would. */
+export interface Comparison {
+  positions: number;
+  nll: number; // sum over positions, nats
+  referenceNll: number;
+  kl: number; // sum over positions of KL(reference ‖ tested), nats
+  agree: number; // positions with the same likeliest token
+}
+
+/** What decode steps computed since the last call. */
+export interface Activity {
+  tokens: number;
+  /** Per layer: neurons computed (up and down read) and, for screened and predicted layers, neurons named; sums over tokens. */
+  computed: Float64Array;
+  named: Float64Array;
+  /** Per layer: heads computed; sum over tokens. */
+  heads: Float64Array;
+  /** Weight bytes read, all tokens together. */
+  bytes: number;
+  /** Seconds in predictors, on the busiest lane, and in all. */
+  predictorSeconds: number;
+  seconds: number;
+}
+
 /** Progress of `generate`, delivered on the JavaScript thread; several tokens may come in one call. */
 export type GenerateEvent = { type: 'prefill'; done: number; total: number } | { type: 'tokens'; ids: number[] };
 
@@ -130,12 +190,20 @@ export interface NativeSession {
    * context, which are not timed and stay in the cache for the next call.
    */
   bench(promptTokens: number, decodeTokens: number, depth?: number): Promise<{ prefillMs: number; decodeMs: number }>;
+  /** How decode steps run from the next token on, also while `generate` runs; null = dense. Errors: bad-request (another shape). */
+  setPlan(plan: Plan | null): void;
+  /** Tested = this session's plan, reference = `reference` (null = dense). Scores tokens[from + 1 …]. */
+  compare(reference: Plan | null, tokens: Int32Array, from: number): Promise<Comparison>;
+  /** Counters since the last call. */
+  activity(): Activity;
   close(): void;
 }
 
 export interface NativeModel {
   readonly info: ModelInfo;
   createSession(options: { contextLength: number }): NativeSession;
+  /** Replaces all predictors; sessions use them from their next token on. Errors: bad-request (shapes, values that are no numbers). */
+  setPredictors(predictors: Predictors): Promise<void>;
   /** Frees the weights when the last session is closed. */
   close(): void;
 }
