@@ -14,6 +14,7 @@ import { engineHandlers } from './ipc/engine';
 import { modelHandlers, type ModelDependencies } from './ipc/models';
 import { replyHandlers } from './ipc/reply';
 import { settingsHandlers } from './ipc/settings';
+import { sparsityHandlers } from './ipc/sparsity';
 import { ModelLibrary } from './models/library';
 import { SettingsFile } from './settings';
 
@@ -65,6 +66,7 @@ export function createServices(shell: Shell): Services {
     findModel: (id) => findModel(library, id),
     settings: () => settings.get(),
     onStatus: (status) => broadcast({ type: 'engine', status }),
+    onSparsity: (state) => broadcast({ type: 'sparsity', state }),
     log,
   });
   const replies = new Replies({
@@ -101,12 +103,14 @@ export function createServices(shell: Shell): Services {
       ...settingsHandlers({ settings, onChanged: onSettings }),
       ...modelHandlers({ library, engine, makeDefault, broadcast, askModelFile: shell.askModelFile, log }),
       ...engineHandlers(engine),
+      ...sparsityHandlers(engine.sparsity),
       ...chatHandlers({
         store,
         replies,
         settings: () => settings.get(),
         onChanged: onChatsChanged,
         forget: (chatId) => engine.forget(chatId),
+        setSparsity: (chatId, sparsity) => engine.setSparsity(chatId, sparsity),
         askSavePath: shell.askSavePath,
       }),
       ...replyHandlers(replies),

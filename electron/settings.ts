@@ -1,6 +1,7 @@
 import { existsSync, readFileSync, renameSync } from 'node:fs';
 import { defaultSampling, settingsSchema, type Settings } from './contract/entities';
 import type { ErrorBody } from './contract/errors';
+import { defaultSparsity } from './contract/sparsity';
 import { replaceFile } from './files';
 import { defaultModelId } from './models/catalogue';
 
@@ -11,6 +12,7 @@ export const defaultSettings: Settings = {
   defaultModelId,
   defaultSystemPrompt: '',
   defaultSampling,
+  defaultSparsity,
   sidebarOpen: true,
   panelOpen: false,
 };

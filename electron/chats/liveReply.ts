@@ -19,6 +19,7 @@ export class LiveReply {
   private text: string;
   private timer: NodeJS.Timeout | null = null;
   private end: MessageChange | null = null;
+  private noted: MessageChange = {};
 
   constructor(
     private message: Message,
@@ -45,6 +46,13 @@ export class LiveReply {
     this.timer ??= setTimeout(() => this.flush(), this.options.flushMs ?? 500);
   }
 
+  /** What else changes while it is written; saved with the text. */
+  note(change: MessageChange): void {
+    this.message = { ...this.message, ...change };
+    this.noted = { ...this.noted, ...change };
+    this.timer ??= setTimeout(() => this.flush(), this.options.flushMs ?? 500);
+  }
+
   /** Commits the end. False: not saved yet; it is tried again by itself. */
   finish(change: MessageChange): boolean {
     this.end = change;
@@ -56,7 +64,8 @@ export class LiveReply {
     if (this.timer) clearTimeout(this.timer);
     this.timer = null;
     try {
-      this.options.save({ ...this.end, text: this.text });
+      this.options.save({ ...this.noted, ...this.end, text: this.text });
+      this.noted = {};
     } catch (error) {
       this.options.onSaveError(error);
       this.timer = setTimeout(() => this.flush(), this.options.retryMs ?? 5000);

@@ -2,9 +2,12 @@ import { randomInt, randomUUID } from 'node:crypto';
 import type { ReplyStarted } from '../contract/channels';
 import type { Chat, Message, ReplyProvenance, ReplyStats } from '../contract/entities';
 import { HunchError, type ErrorBody } from '../contract/errors';
+import { placeName } from '../contract/place';
+import { stopNames } from '../contract/sparsity';
 import type { ReplyEvent } from '../contract/stream';
 import type { EngineReply } from '../engine/host';
 import type { ReplyProgress, ReplyRequest } from '../engine/runtime';
+import { joinTrails } from '../engine/sparsityTrail';
 import { errorBody } from '../errorBody';
 import { LiveReply } from './liveReply';
 import { untitled, type ChatStore, type MessageChange } from './store';
@@ -82,10 +85,10 @@ export class Replies {
     if (message.role !== 'assistant' || !endedEarly) {
       throw new HunchError('bad-request', 'Only a reply that was stopped or interrupted can be continued.');
     }
-    const provenance = this.provenance(chat);
+    const provenance = this.provenance(chat, message);
     store.changeMessage(messageId, { status: 'streaming', error: null, provenance });
     const reply = store.message(messageId)!;
-    this.run(chat, reply, message.stats);
+    this.run(chat, reply, message);
     return { user: null, reply };
   }
 
@@ -149,7 +152,8 @@ export class Replies {
     return { user: messages.length > 0 ? saved[0]! : null, reply };
   }
 
-  private run(chat: Chat, reply: Message, earlier: ReplyStats | null): void {
+  /** `before`: the message that is continued. */
+  private run(chat: Chat, reply: Message, before: Message | null): void {
     const { store, engine, openStream, log, flushMs, retryMs } = this.options;
     const live = new LiveReply(reply, {
       save: (change) => store.changeMessage(reply.id, change),
@@ -161,16 +165,21 @@ export class Replies {
     const running: Running = { live, tokens: 0, stream: openStream(reply.id), engine: null };
     this.running.set(reply.id, running);
     const provenance = reply.provenance!;
+    const earlier = before?.stats ?? null;
     const request: ReplyRequest = {
       chatKey: chat.id,
       systemPrompt: chat.systemPrompt,
       messages: turnsOf(store.branch(chat.id, reply.parentId)),
       sampling: provenance.sampling,
+      sparsity: chat.sparsity,
       ...(reply.text === '' ? {} : { continueText: reply.text }),
     };
     const onEvent = (event: ReplyProgress): void => {
       if (live.ended) return;
       if (event.type === 'prefill') return running.stream(event);
+      if (event.type === 'sparsity') {
+        return live.note({ provenance: { ...provenance, sparsity: trail(before, event.made) } });
+      }
       running.tokens = event.tokens;
       live.append(event.text);
       running.stream(event);
@@ -190,14 +199,15 @@ export class Replies {
     running.stream({ type: 'done', message: saved ? message : { ...message, status: 'failed', error: notSaved } });
   }
 
-  private provenance(chat: Chat): ReplyProvenance {
+  private provenance(chat: Chat, before: Message | null = null): ReplyProvenance {
     const modelId = chat.modelId ?? this.options.defaultModelId();
     const seed = chat.sampling.seed ?? randomInt(2 ** 32);
     return {
       modelId,
       modelName: this.options.modelName(modelId),
       sampling: { ...chat.sampling, seed },
-      sparsity: 'dense',
+      // As asked for; the engine says what came of it.
+      sparsity: trail(before, placeName(chat.sparsity.position, stopNames)),
     };
   }
 
@@ -217,6 +227,11 @@ export class Replies {
       }
     }
   }
+}
+
+/** A continued reply was written at the places of its first part, too. */
+function trail(before: Message | null, made: string): string {
+  return before?.provenance && before.text !== '' ? joinTrails(before.provenance.sparsity, made) : made;
 }
 
 const notSaved: ErrorBody = {

@@ -1,5 +1,7 @@
-import type { Chat, ChatSummary, Message, ReplyProvenance, ReplyStats, Sampling } from '../contract/entities';
+import type { z } from 'zod';
+import type { Chat, ChatSummary, Message, ReplyProvenance, ReplyStats } from '../contract/entities';
 import { defaultSampling, samplingSchema } from '../contract/entities';
+import { defaultSparsity, sparsitySchema } from '../contract/sparsity';
 
 export interface ChatRow {
   seq: number;
@@ -9,6 +11,7 @@ export interface ChatRow {
   updated_at: number;
   system_prompt: string;
   sampling: string;
+  sparsity: string;
   model_id: string | null;
   leaf_id: string | null;
   removed_at: number | null;
@@ -36,7 +39,8 @@ export function chatFromRow(row: ChatRow): Chat {
     createdAt: row.created_at,
     updatedAt: row.updated_at,
     systemPrompt: row.system_prompt,
-    sampling: samplingFromJson(row.sampling),
+    sampling: fitting(samplingSchema.shape, defaultSampling, row.sampling),
+    sparsity: fitting(sparsitySchema.shape, defaultSparsity, row.sparsity),
     modelId: row.model_id,
     leafId: row.leaf_id,
   };
@@ -62,15 +66,15 @@ export function messageFromRow(row: MessageRow, siblings: string[]): Message {
   };
 }
 
-/** A chat stays readable when its sampling does not fit (edited by hand, or a field added since): such keys get defaults. */
-function samplingFromJson(json: string): Sampling {
-  const stored = parseJson<Record<string, unknown>>(json) ?? {};
-  const result: Record<string, unknown> = { ...defaultSampling };
-  for (const [key, schema] of Object.entries(samplingSchema.shape)) {
-    const parsed = schema.safeParse(stored[key]);
-    if (parsed.success) result[key] = parsed.data;
+/** A chat stays readable when its settings do not fit (edited by hand, or a field added since): such keys get defaults. */
+function fitting<T extends object>(shape: Record<keyof T, z.ZodType>, defaults: T, json: string): T {
+  const stored = parseJson<Record<keyof T, unknown>>(json);
+  const result = { ...defaults };
+  for (const key of Object.keys(shape) as (keyof T)[]) {
+    const parsed = shape[key].safeParse(stored?.[key]);
+    if (parsed.success) result[key] = parsed.data as T[typeof key];
   }
-  return result as Sampling;
+  return result;
 }
 
 function parseJson<T>(json: string | null): T | null {

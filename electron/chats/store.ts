@@ -2,6 +2,7 @@ import { randomUUID } from 'node:crypto';
 import type { DatabaseSyncInstance, StatementSyncInstance } from '@photostructure/sqlite';
 import type { Chat, ChatSummary, ChatWithMessages, Message, Sampling } from '../contract/entities';
 import { HunchError } from '../contract/errors';
+import type { Sparsity } from '../contract/sparsity';
 import { closeDatabase } from './database';
 import { storageError } from './databaseErrors';
 import { chatFromRow, messageFromRow, summaryFromRow, type ChatRow, type MessageRow } from './rows';
@@ -15,7 +16,7 @@ export interface NewMessage extends Pick<Message, 'id' | 'parentId' | 'role' | '
 
 export type MessageChange = Partial<Pick<Message, 'text' | 'status' | 'error' | 'stats' | 'provenance'>>;
 
-export type ChatChange = Partial<Pick<Chat, 'title' | 'systemPrompt' | 'sampling' | 'modelId' | 'leafId'>>;
+export type ChatChange = Partial<Pick<Chat, 'title' | 'systemPrompt' | 'sampling' | 'sparsity' | 'modelId' | 'leafId'>>;
 
 /**
  * Chats and messages in SQLite. Every method is one commit (`synchronous=FULL`: on the disk when it returns).
@@ -53,13 +54,17 @@ export class ChatStore {
     return this.read(() => searchChats(this.db, query));
   }
 
-  create(defaults: { systemPrompt: string; sampling: Sampling }): Chat {
+  create(defaults: { systemPrompt: string; sampling: Sampling; sparsity: Sparsity }): Chat {
     const id = randomUUID();
     const at = this.now();
     this.write(() =>
       this.prepare(
-        'INSERT INTO chats (id, title, created_at, updated_at, system_prompt, sampling) VALUES (?, ?, ?, ?, ?, ?)',
-      ).run(id, untitled, at, at, defaults.systemPrompt, JSON.stringify(defaults.sampling)),
+        `INSERT INTO chats (id, title, created_at, updated_at, system_prompt, sampling, sparsity)
+         VALUES (?, ?, ?, ?, ?, ?, ?)`,
+      ).run(
+        ...[id, untitled, at, at, defaults.systemPrompt],
+        ...[JSON.stringify(defaults.sampling), JSON.stringify(defaults.sparsity)],
+      ),
     );
     return this.chat(id);
   }
@@ -180,6 +185,7 @@ export class ChatStore {
     if (change.title !== undefined) columns.title = change.title;
     if (change.systemPrompt !== undefined) columns.system_prompt = change.systemPrompt;
     if (change.sampling !== undefined) columns.sampling = JSON.stringify(change.sampling);
+    if (change.sparsity !== undefined) columns.sparsity = JSON.stringify(change.sparsity);
     if (change.modelId !== undefined) columns.model_id = change.modelId;
     if (change.leafId !== undefined) columns.leaf_id = change.leafId;
     this.update('chats', chatId, columns);

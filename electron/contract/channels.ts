@@ -18,6 +18,7 @@ import {
   settingsSchema,
   systemPromptSchema,
 } from './entities';
+import { sparsitySchema, type SparsityState } from './sparsity';
 
 /** A verb: what the renderer sends (checked in the main process) and what it gets back (typed). */
 interface Verb<Input extends z.ZodType, Output> {
@@ -62,6 +63,13 @@ export const verbs = {
   'engine.status': verb<EngineStatus>()(nothing),
   'engine.restart': verb<EngineStatus>()(nothing),
 
+  /** What the loaded model's slider has. */
+  'sparsity.state': verb<SparsityState>()(nothing),
+  /** Measures the loaded model, going on where an earlier run was cut off; answers when it is done (minutes). */
+  'sparsity.calibrate': verb<SparsityState>()(nothing),
+  /** Ends it; what is done so far is kept for the next one. Harmless when none runs. */
+  'sparsity.cancelCalibration': verb<null>()(nothing),
+
   'chats.list': verb<ChatSummary[]>()(nothing),
   'chats.search': verb<ChatSummary[]>()(z.object({ query: z.string().max(1000) }).strict()),
   'chats.create': verb<Chat>()(nothing),
@@ -73,6 +81,8 @@ export const verbs = {
         chatId: idSchema,
         systemPrompt: systemPromptSchema.optional(),
         sampling: samplingSchema.optional(),
+        /** Also for the reply that is being written: from its next token on. */
+        sparsity: sparsitySchema.optional(),
         modelId: modelIdSchema.nullable().optional(),
       })
       .strict(),

@@ -1,4 +1,5 @@
 import { z } from 'zod';
+import { sparsitySchema, type Sparsity } from './sparsity';
 
 /** Sampling of one reply. The order in the engine: penalties, top-k, top-p, min-p, temperature, draw. */
 export const samplingSchema = z.object({
@@ -38,6 +39,7 @@ export interface Chat {
   updatedAt: number;
   systemPrompt: string;
   sampling: Sampling;
+  sparsity: Sparsity;
   /** null = the app's default model */
   modelId: string | null;
   /** The last message of the branch shown; null in an empty chat. */
@@ -70,7 +72,11 @@ export interface ReplyProvenance {
   modelId: string;
   modelName: string;
   sampling: Sampling & { seed: number };
-  sparsity: string; // a stop's name; 'dense' until sparsity packs exist
+  /**
+   * What the engine did: a stop's name or '62 %', ' + correction' and ' + speculation' where they were on, and the places
+   * in turn where it was moved while the reply was written ('balanced → fast').
+   */
+  sparsity: string;
 }
 
 /**
@@ -130,6 +136,7 @@ export const settingsSchema = z.object({
   defaultModelId: modelIdSchema,
   defaultSystemPrompt: systemPromptSchema,
   defaultSampling: samplingSchema,
+  defaultSparsity: sparsitySchema,
   sidebarOpen: z.boolean(),
   panelOpen: z.boolean(),
 });

@@ -1,8 +1,10 @@
 import type { ChatSummary, EngineStatus, ModelSummary, Settings } from './entities';
+import type { SparsityState } from './sparsity';
 
 /** Broadcasts from the main process: state that changed without the renderer asking. */
 export type AppEvent =
   | { type: 'engine'; status: EngineStatus }
+  | { type: 'sparsity'; state: SparsityState }
   | { type: 'chats'; chats: ChatSummary[] }
   | { type: 'models'; models: ModelSummary[] }
   | { type: 'download'; modelId: string; receivedBytes: number; totalBytes: number; source: string }

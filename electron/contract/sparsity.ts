@@ -36,6 +36,9 @@ export const sparsitySchema = z
   .strict();
 export type Sparsity = z.infer<typeof sparsitySchema>;
 
+/** Faster where that changes nothing in the text; a model without that stop runs dense there. */
+export const defaultSparsity: Sparsity = { position: stopPosition('exact'), correction: false, speculation: false };
+
 /** What a stop was measured to give on this machine, beside dense in the same run. */
 export interface FrontierPoint {
   stop: StopName;
@@ -76,6 +79,8 @@ export interface SparsityState {
   measured: { date: string; machine: string; text: string; tokens: number } | null;
   /** Null when no calibration runs. */
   calibration: CalibrationStatus | null;
+  /** What this engine can do besides; a toggle of what it cannot do is off. */
+  offers: { correction: boolean; speculation: boolean };
   /** Why the pack beside the model is not used (corrupt, of another model, …); null when all is well or there is none. */
   problem: string | null;
 }

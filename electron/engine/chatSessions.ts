@@ -1,5 +1,6 @@
 import { totalmem } from 'node:os';
 import { HunchError } from '../contract/errors';
+import type { Sparsity } from '../contract/sparsity';
 import type { PromptEncoder } from '../models/prompt';
 import { PromptMemory } from '../models/prompt';
 import type { ModelSpec, NativeModel, NativeSession } from './addon';
@@ -10,6 +11,8 @@ export interface ChatSession {
   native: NativeSession;
   memory: PromptMemory;
   busy: boolean;
+  /** Null = dense. */
+  sparsity: Sparsity | null;
 }
 
 const mostSessions = 4;
@@ -49,6 +52,15 @@ export class ChatSessions {
     return session;
   }
 
+  get(chatKey: string): ChatSession | undefined {
+    return this.sessions.get(chatKey);
+  }
+
+  /** By chat. */
+  all(): Iterable<[string, ChatSession]> {
+    return this.sessions;
+  }
+
   release(session: ChatSession): void {
     session.busy = false;
     this.shrink(this.limit);
@@ -70,7 +82,7 @@ export class ChatSessions {
     this.shrink(this.limit - 1);
     try {
       const native = this.model.createSession({ contextLength: this.contextLength });
-      return { native, memory: new PromptMemory(this.encoder), busy: false };
+      return { native, memory: new PromptMemory(this.encoder), busy: false, sparsity: null };
     } catch (error) {
       throw fromNative(error);
     }

@@ -1,8 +1,10 @@
 import type { EngineStatus, ReplyStats } from '../contract/entities';
 import { HunchError, type ErrorBody } from '../contract/errors';
+import type { Sparsity, SparsityState } from '../contract/sparsity';
 import { errorBody } from '../errorBody';
 import { CrashLog } from './crashLog';
-import { fromWorkerSchema, type FromWorker, type ToWorker } from './protocol';
+import { HostSparsity } from './hostSparsity';
+import { fromWorkerSchema, type EngineSparsity, type FromWorker, type ToWorker } from './protocol';
 import type { ReplyProgress, ReplyRequest, RuntimeInfo } from './runtime';
 import type { EngineProcess, ForkEngine } from './transport';
 
@@ -25,6 +27,7 @@ export interface HostOptions {
   /** Read before each load; a change takes effect with the next `select`. */
   settings(): LoadSettings;
   onStatus(status: EngineStatus): void;
+  onSparsity(state: SparsityState): void;
   log(line: string): void;
   crashes?: CrashLog;
   /** How long a stopped reply may go on before its process is killed. */
@@ -41,6 +44,11 @@ interface ActiveReply {
   onEvent(event: ReplyProgress): void;
   resolve(stats: ReplyStats): void;
   reject(error: HunchError): void;
+}
+
+interface Loaded {
+  info: RuntimeInfo;
+  sparsity: EngineSparsity;
 }
 
 interface Wait<T> {
@@ -65,6 +73,7 @@ export const stoppedStatus: EngineStatus = {
  * needs a model takes its turn in one queue.
  */
 export class EngineHost {
+  readonly sparsity: HostSparsity;
   private process: EngineProcess | null = null;
   private loaded: string | null = null;
   private wanted: string | null = null;
@@ -74,7 +83,9 @@ export class EngineHost {
   private ensuring = false;
   private lastLoadId = 0;
   private starting: Wait<void> | null = null;
-  private loading: (Wait<RuntimeInfo> & { loadId: number }) | null = null;
+  private loading: (Wait<Loaded> & { loadId: number }) | null = null;
+  /** Replies that wait for their turn. */
+  private readonly waiting = new Set<{ request: ReplyRequest }>();
   private readonly active = new Map<string, ActiveReply>();
   /** One promise per active reply that resolves when it is over. */
   private readonly streaming = new Set<Promise<void>>();
@@ -83,6 +94,7 @@ export class EngineHost {
 
   constructor(private readonly options: HostOptions) {
     this.crashes = options.crashes ?? new CrashLog();
+    this.sparsity = new HostSparsity((message) => this.send(message), options.onSparsity);
   }
 
   get status(): EngineStatus {
@@ -115,10 +127,16 @@ export class EngineHost {
     let stopWaiting: (value: null) => void = () => {};
     let stopped = false;
     const stoppedEarly = new Promise<null>((resolve) => (stopWaiting = resolve));
+    const waiting = { request };
+    this.waiting.add(waiting);
     const streamed = this.enqueue(async () => {
-      if (!stopped) await this.ensure(modelId);
+      try {
+        if (!stopped) await this.ensure(modelId);
+      } finally {
+        this.waiting.delete(waiting);
+      }
       // Wrapped, so that the queue goes on while the reply streams.
-      return { stats: stopped ? null : this.begin(replyId, request, onEvent) };
+      return { stats: stopped ? null : this.begin(replyId, waiting.request, onEvent) };
     }).then(({ stats }) => stats);
     return {
       promise: Promise.race([streamed, stoppedEarly]),
@@ -128,6 +146,14 @@ export class EngineHost {
         else stopWaiting(null);
       },
     };
+  }
+
+  /** For the chat's reply that runs or waits, from its next token on. */
+  setSparsity(chatKey: string, sparsity: Sparsity): void {
+    for (const waiting of this.waiting) {
+      if (waiting.request.chatKey === chatKey) waiting.request = { ...waiting.request, sparsity };
+    }
+    this.send({ type: 'sparsity', chatKey, sparsity });
   }
 
   /** The chat's KV cache is not needed any more. */
@@ -209,15 +235,17 @@ export class EngineHost {
   private async load(file: ModelFile, key: string, settings: LoadSettings): Promise<void> {
     const loadId = ++this.lastLoadId;
     this.loaded = null;
+    this.sparsity.unloaded(new HunchError('cancelled', 'Another model is being loaded.'));
     const loading = { ...stoppedStatus, modelId: file.id, modelName: file.name };
     this.setStatus({ ...loading, state: 'loading', loadProgress: 0 });
     try {
-      const info = await new Promise<RuntimeInfo>((resolve, reject) => {
+      const { info, sparsity } = await new Promise<Loaded>((resolve, reject) => {
         this.loading = { loadId, resolve, reject };
         this.send({ type: 'load', loadId, path: file.path, ...settings });
       });
       this.loaded = key;
       const { contextLength, isa, threads } = info;
+      this.sparsity.loaded(file.id, sparsity);
       this.setStatus({ ...loading, state: 'ready', contextLength, isa, threads });
     } catch (error) {
       // After a crash the status already says so.
@@ -261,6 +289,7 @@ export class EngineHost {
       return;
     }
     if (message.type === 'ready') this.starting?.resolve();
+    else if (message.type !== 'refused') this.sparsity.receive(message);
     else this.options.log(`engine: refused a message: ${message.reason}`);
   }
 
@@ -268,14 +297,14 @@ export class EngineHost {
     const { replyId, ...event } = message;
     const reply = this.active.get(replyId);
     if (!reply) return;
-    if (event.type === 'prefill' || event.type === 'text') return reply.onEvent(event);
+    if (event.type !== 'ended' && event.type !== 'failed') return reply.onEvent(event);
     this.active.delete(replyId);
     if (event.type === 'ended') reply.resolve(event.stats);
     else reply.reject(new HunchError(event.error.code, event.error.message));
   }
 
   private receiveLoad(message: Extract<FromWorker, { loadId: number }>): void {
-    if (message.type === 'loaded') this.loading?.resolve(message.info);
+    if (message.type === 'loaded') this.loading?.resolve(message);
     else if (message.type === 'load-failed')
       this.loading?.reject(new HunchError(message.error.code, message.error.message));
     else this.setStatus({ ...this.current, loadProgress: message.fraction });
@@ -305,6 +334,12 @@ export class EngineHost {
     const error = new HunchError(
       'engine-crashed',
       `The engine stopped while it was working (${how}). The text so far is kept; press Continue to go on.`,
+    );
+    this.sparsity.unloaded(
+      new HunchError(
+        'engine-crashed',
+        `The engine stopped while it measured the model (${how}). Measure it again to go on.`,
+      ),
     );
     const replies = [...this.active.values()];
     this.active.clear();

@@ -1,6 +1,7 @@
 import { z } from 'zod';
 import { samplingSchema } from '../contract/entities';
 import { errorCodes } from '../contract/errors';
+import { calibrationPhases, sparsitySchema, stopNames } from '../contract/sparsity';
 
 /**
  * What the main process and the engine process say to each other: plain data, checked on both sides. A reply's id ties
@@ -24,11 +25,16 @@ export const toWorkerSchema = z.discriminatedUnion('type', [
       systemPrompt: z.string(),
       messages: z.array(z.object({ role: z.enum(['user', 'assistant']), text: z.string() })).min(1),
       sampling: samplingSchema,
+      sparsity: sparsitySchema.optional(),
       continueText: z.string().optional(),
     }),
   }),
   z.object({ type: z.literal('stop'), replyId: z.string().min(1) }),
   z.object({ type: z.literal('forget'), chatKey: z.string().min(1) }),
+  /** For the chat's reply that runs or waits, from its next token on. */
+  z.object({ type: z.literal('sparsity'), chatKey: z.string().min(1), sparsity: sparsitySchema }),
+  z.object({ type: z.literal('calibrate') }),
+  z.object({ type: z.literal('cancel-calibrate') }),
 ]);
 export type ToWorker = z.infer<typeof toWorkerSchema>;
 
@@ -55,11 +61,32 @@ const statsSchema = z.object({
   stopReason: z.enum(['end', 'length', 'context', 'stopped']),
 });
 
+const sparsityStateSchema = z.object({
+  stops: z.array(z.enum(stopNames)),
+  frontier: z.array(
+    z.object({
+      stop: z.enum(stopNames),
+      tokensPerSecond: z.number(),
+      speedup: z.number(),
+      perplexityRatio: z.number(),
+      kl: z.number(),
+      agreement: z.number(),
+      density: z.number(),
+      bytesPerToken: z.number(),
+    }),
+  ),
+  measured: z.object({ date: z.string(), machine: z.string(), text: z.string(), tokens: z.number() }).nullable(),
+  offers: z.object({ correction: z.boolean(), speculation: z.boolean() }),
+  problem: z.string().nullable(),
+});
+/** The part of SparsityState that the engine's process knows. */
+export type EngineSparsity = z.infer<typeof sparsityStateSchema>;
+
 export const fromWorkerSchema = z.discriminatedUnion('type', [
   /** The process is up and listens. */
   z.object({ type: z.literal('ready') }),
   z.object({ type: z.literal('loading'), loadId: z.number(), fraction: z.number() }),
-  z.object({ type: z.literal('loaded'), loadId: z.number(), info: runtimeInfoSchema }),
+  z.object({ type: z.literal('loaded'), loadId: z.number(), info: runtimeInfoSchema, sparsity: sparsityStateSchema }),
   z.object({ type: z.literal('load-failed'), loadId: z.number(), error: errorSchema }),
   z.object({ type: z.literal('prefill'), replyId: z.string(), done: z.number(), total: z.number() }),
   z.object({
@@ -69,8 +96,18 @@ export const fromWorkerSchema = z.discriminatedUnion('type', [
     tokens: z.number(),
     tokensPerSecond: z.number(),
   }),
+  /** The places at which the reply was written so far. */
+  z.object({ type: z.literal('sparsity'), replyId: z.string(), made: z.string() }),
   z.object({ type: z.literal('ended'), replyId: z.string(), stats: statsSchema, seed: z.number() }),
   z.object({ type: z.literal('failed'), replyId: z.string(), error: errorSchema }),
+  /** The loaded model has other stops or figures now. */
+  z.object({ type: z.literal('sparsity-state'), state: sparsityStateSchema }),
+  z.object({
+    type: z.literal('calibration'),
+    status: z.object({ phase: z.enum(calibrationPhases), fraction: z.number(), detail: z.string() }),
+  }),
+  z.object({ type: z.literal('calibrated') }),
+  z.object({ type: z.literal('calibration-failed'), error: errorSchema }),
   /** A message that did not fit the schema above: a bug, worth a line in the log. */
   z.object({ type: z.literal('refused'), reason: z.string() }),
 ]);

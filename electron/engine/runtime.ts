@@ -1,6 +1,7 @@
 import { randomInt } from 'node:crypto';
 import type { ReplyStats, Sampling } from '../contract/entities';
 import { HunchError } from '../contract/errors';
+import type { Sparsity } from '../contract/sparsity';
 import type { ModelFile } from '../models/gguf';
 import { readModelFile } from '../models/gguf';
 import { PromptEncoder } from '../models/prompt';
@@ -11,7 +12,10 @@ import type { ChatSession } from './chatSessions';
 import { ChatSessions } from './chatSessions';
 import { loadAddon } from './native';
 import { fromNative } from './nativeError';
+import type { EngineSparsity } from './protocol';
 import { ReplyText } from './replyText';
+import { bareSource, type SparsitySource } from './sparsitySource';
+import { SparsityTrail } from './sparsityTrail';
 
 /** A finished turn of the branch that is replied to. The system prompt travels apart. */
 export interface ChatTurn {
@@ -55,14 +59,17 @@ export interface ReplyRequest {
   /** The branch, oldest first, ending with the person's message. */
   messages: ChatTurn[];
   sampling: Sampling;
+  /** Default: dense. */
+  sparsity?: Sparsity;
   /** The assistant message's text so far: the reply goes on after it (events carry only what is new). */
   continueText?: string;
 }
 
-/** In order: `prefill` any number of times, then `text`. Fits ReplyEvent of contract/stream.ts. */
+/** In order: `prefill` any number of times, then `text` and, where its value is new, `sparsity`. */
 export type ReplyProgress =
   | { type: 'prefill'; done: number; total: number } // prompt tokens
-  | { type: 'text'; text: string; tokens: number; tokensPerSecond: number }; // text to append; totals of this run so far
+  | { type: 'text'; text: string; tokens: number; tokensPerSecond: number } // text to append; totals of this run so far
+  | { type: 'sparsity'; made: string }; // ReplyProvenance.sparsity of this run so far
 
 export interface ReplyResult {
   /** All new text: the concatenation of the `text` events. */
@@ -70,6 +77,8 @@ export interface ReplyResult {
   stats: ReplyStats;
   /** The seed used (sampling.seed, or the fresh one where that was null). */
   seed: number;
+  /** As the last `sparsity` event has it. */
+  sparsity: string;
 }
 
 export interface RunningReply {
@@ -81,9 +90,14 @@ export interface RunningReply {
 
 const defaultContextLength = 4096;
 
+/** What the native engine can do on top of a plan. */
+const offers = { correction: false, speculation: false };
+
 /** What a running reply can be told. */
 interface Control {
   stopped: boolean;
+  chatKey: string;
+  trail: SparsityTrail;
   native: NativeSession | null;
 }
 
@@ -95,6 +109,10 @@ export class Runtime {
   readonly vocabularySize: number;
   private readonly sessions: ChatSessions;
   private readonly running = new Map<Control, Promise<unknown>>();
+  private readonly bare: SparsitySource;
+  private source: SparsitySource;
+  /** Called when `sparsity` has changed. */
+  onSparsity: (sparsity: EngineSparsity) => void = () => {};
 
   private constructor(
     readonly info: RuntimeInfo,
@@ -105,6 +123,8 @@ export class Runtime {
   ) {
     this.vocabularySize = file.spec.vocabulary;
     this.sessions = new ChatSessions(model, encoder, file.spec, info.contextLength);
+    this.bare = bareSource(file.spec);
+    this.source = this.bare;
   }
 
   /**
@@ -144,10 +164,35 @@ export class Runtime {
 
   /** Starts a reply. Errors (through the promise): context-overflow, busy, bad-request, model-invalid (template), internal. */
   reply(request: ReplyRequest, onEvent: (event: ReplyProgress) => void): RunningReply {
-    const control: Control = { stopped: false, native: null };
+    const { chatKey, sparsity = null } = request;
+    const control: Control = { stopped: false, native: null, chatKey, trail: new SparsityTrail(this.nameOf(sparsity)) };
     const promise = this.run(request, onEvent, control).finally(() => this.running.delete(control));
     this.running.set(control, promise);
     return { promise, stop: () => stop(control) };
+  }
+
+  /** Moves the chat's slider, for a reply that runs from its next token on. Errors: bad-request (a plan that does not fit). */
+  setSparsity(chatKey: string, sparsity: Sparsity): void {
+    const session = this.sessions.get(chatKey);
+    if (session) this.setPlan(chatKey, session, sparsity);
+  }
+
+  /** What the model's slider has. */
+  get sparsity(): EngineSparsity {
+    return { ...this.source.state(), offers };
+  }
+
+  /** Takes the model's plans from this source from now on. Errors: bad-request (predictors of another shape). */
+  async useSparsity(source: SparsitySource): Promise<void> {
+    // No plan may meet predictors that are not its own.
+    this.setSource(this.bare);
+    try {
+      if (source.predictors) await this.model.setPredictors(source.predictors);
+    } catch (error) {
+      throw fromNative(error);
+    }
+    this.setSource(source);
+    this.onSparsity(this.sparsity);
   }
 
   /** Drops a chat's KV cache, for instance because the chat was removed. A running reply of it is stopped. */
@@ -180,6 +225,7 @@ export class Runtime {
     const begin = performance.now();
     const session = this.sessions.acquire(request.chatKey);
     try {
+      this.setPlan(request.chatKey, session, request.sparsity ?? null);
       const prompt = await this.prompt(request, session);
       return await this.generate(request.sampling, prompt, session, onEvent, control, begin);
     } catch (error) {
@@ -187,6 +233,33 @@ export class Runtime {
     } finally {
       this.sessions.release(session);
     }
+  }
+
+  private setSource(source: SparsitySource): void {
+    this.source = source;
+    for (const [chatKey, session] of this.sessions.all()) this.setPlan(chatKey, session, session.sparsity);
+  }
+
+  private setPlan(chatKey: string, session: ChatSession, sparsity: Sparsity | null): void {
+    try {
+      session.native.setPlan?.(sparsity === null ? null : this.source.plan(sparsity.position));
+    } catch (error) {
+      throw fromNative(error);
+    }
+    session.sparsity = sparsity;
+    for (const control of this.running.keys()) {
+      if (control.chatKey === chatKey) control.trail.move(this.nameOf(sparsity));
+    }
+  }
+
+  private nameOf(sparsity: Sparsity | null): string {
+    if (sparsity === null) return 'dense';
+    const { position, correction, speculation } = sparsity;
+    const also = [
+      correction && offers.correction ? ' + correction' : '',
+      speculation && offers.speculation ? ' + speculation' : '',
+    ];
+    return this.source.describe(position) + also.join('');
   }
 
   private async prompt(request: ReplyRequest, { memory }: ChatSession): Promise<number[]> {
@@ -230,18 +303,25 @@ export class Runtime {
     const seed = wanted ?? randomInt(2 ** 32);
     const room = this.info.contextLength - prompt.length;
     const text = new ReplyText(this.tokenizer, begin, onEvent);
-    if (control.stopped) return { text: '', seed, stats: stats(unstarted(prompt), text, true) };
+    const { trail } = control;
+    let sparsity = String(trail);
+    if (control.stopped) return { text: '', seed, stats: stats(unstarted(prompt), text, true), sparsity };
+    onEvent({ type: 'sparsity', made: sparsity });
     control.native = native;
     const result = await native.generate(
       Int32Array.from(prompt),
       { ...rest, seed, maxTokens: Math.min(maxTokens, room), stopTokens: this.tokenizer.stopTokens },
       (event) => {
-        if (event.type === 'prefill') onEvent(event);
-        else text.push(event.ids);
+        if (event.type === 'prefill') return onEvent(event);
+        text.push(event.ids);
+        trail.wrote(event.ids.length);
+        const made = String(trail);
+        if (made !== sparsity) onEvent({ type: 'sparsity', made });
+        sparsity = made;
       },
     );
     memory.extend(text.settled.text, text.settled.tokens);
-    return { text: text.text, seed, stats: stats(result, text, maxTokens <= room) };
+    return { text: text.text, seed, stats: stats(result, text, maxTokens <= room), sparsity };
   }
 }
 

@@ -1,6 +1,7 @@
 import { HunchError, type ErrorBody } from '../contract/errors';
+import { calibrate } from './calibration';
 import { fromWorkerSchema, toWorkerSchema, type FromWorker, type ToWorker } from './protocol';
-import { Runtime, type RunningReply } from './runtime';
+import { Runtime, type ReplyRequest, type RunningReply } from './runtime';
 import { Coalescer } from './stream';
 import { parentLink } from './transport';
 
@@ -8,6 +9,7 @@ import { parentLink } from './transport';
 const link = parentLink();
 /** A reply that runs or waits to start. */
 interface Entry {
+  request: ReplyRequest;
   run: RunningReply | null;
   stopped: boolean;
 }
@@ -15,6 +17,8 @@ const replies = new Map<string, Entry>();
 let runtime: Runtime | null = null;
 /** Loads take turns; the newest wins. */
 let loading: Promise<void> = Promise.resolve();
+/** The calibration that runs, and the promise of its end. */
+let calibrating: { signal: { aborted: boolean }; over: Promise<void> } | null = null;
 
 function send(message: FromWorker): void {
   link.send(message);
@@ -23,6 +27,8 @@ function send(message: FromWorker): void {
 async function load(message: Extract<ToWorker, { type: 'load' }>): Promise<void> {
   const { loadId, path, threads, contextLength } = message;
   try {
+    cancelCalibration();
+    await calibrating?.over;
     // The old model goes first: two of them may not fit into memory.
     await runtime?.close();
     runtime = null;
@@ -36,7 +42,8 @@ async function load(message: Extract<ToWorker, { type: 'load' }>): Promise<void>
         lastPercent = percent;
       },
     });
-    send({ type: 'loaded', loadId, info: runtime.info });
+    runtime.onSparsity = (state) => send({ type: 'sparsity-state', state });
+    send({ type: 'loaded', loadId, info: runtime.info, sparsity: runtime.sparsity });
   } catch (error) {
     send({ type: 'load-failed', loadId, error: describe(error) });
   }
@@ -44,12 +51,12 @@ async function load(message: Extract<ToWorker, { type: 'load' }>): Promise<void>
 
 async function reply({ replyId, request }: Extract<ToWorker, { type: 'reply' }>): Promise<void> {
   const stream = new Coalescer((event) => send({ ...event, replyId }));
-  const entry: Entry = { run: null, stopped: false };
+  const entry: Entry = { request, run: null, stopped: false };
   replies.set(replyId, entry);
   try {
     await loading;
     if (!runtime) throw new HunchError('engine-unavailable', 'No model is loaded. Choose one in the model list.');
-    const run = runtime.reply(request, (event) => stream.push(event));
+    const run = runtime.reply(entry.request, (event) => stream.push(event));
     entry.run = run;
     if (entry.stopped) run.stop();
     const { stats, seed } = await run.promise;
@@ -68,6 +75,39 @@ function stop(replyId: string): void {
   if (!entry) return;
   entry.stopped = true;
   entry.run?.stop();
+}
+
+function setSparsity({ chatKey, sparsity }: Extract<ToWorker, { type: 'sparsity' }>): void {
+  for (const entry of replies.values()) {
+    if (!entry.run && entry.request.chatKey === chatKey) entry.request = { ...entry.request, sparsity };
+  }
+  try {
+    runtime?.setSparsity(chatKey, sparsity);
+  } catch (error) {
+    send({ type: 'refused', reason: describe(error).message });
+  }
+}
+
+function startCalibration(): void {
+  if (calibrating) return;
+  const signal = { aborted: false };
+  const over = (async () => {
+    try {
+      await loading;
+      if (!runtime) throw new HunchError('engine-unavailable', 'No model is loaded. Choose one in the model list.');
+      await calibrate(runtime, { signal, onStatus: (status) => send({ type: 'calibration', status }) });
+      send({ type: 'calibrated' });
+    } catch (error) {
+      send({ type: 'calibration-failed', error: describe(error) });
+    } finally {
+      calibrating = null;
+    }
+  })();
+  calibrating = { signal, over };
+}
+
+function cancelCalibration(): void {
+  if (calibrating) calibrating.signal.aborted = true;
 }
 
 function describe(error: unknown): ErrorBody {
@@ -97,6 +137,15 @@ function handle(message: ToWorker): void {
       return;
     case 'forget':
       runtime?.forget(message.chatKey);
+      return;
+    case 'sparsity':
+      setSparsity(message);
+      return;
+    case 'calibrate':
+      startCalibration();
+      return;
+    case 'cancel-calibrate':
+      cancelCalibration();
       return;
   }
 }

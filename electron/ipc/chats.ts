@@ -1,5 +1,6 @@
 import { writeFile } from 'node:fs/promises';
 import type { Chat, ChatWithMessages, Settings } from '../contract/entities';
+import type { Sparsity } from '../contract/sparsity';
 import { chatToJson, chatToMarkdown, exportFileName } from '../chats/export';
 import type { Replies } from '../chats/replies';
 import type { ChatStore } from '../chats/store';
@@ -13,6 +14,8 @@ export interface ChatDependencies {
   onChanged(): void;
   /** The chat's KV cache is not needed any more. */
   forget(chatId: string): void;
+  /** For the reply that is being written or waits for the engine, from its next token on. */
+  setSparsity(chatId: string, sparsity: Sparsity): void;
   /** Asks where to save; null when the person cancels. */
   askSavePath(fileName: string): Promise<string | null>;
 }
@@ -31,12 +34,18 @@ export function chatHandlers(deps: ChatDependencies): DomainHandlers<'chats'> {
     'chats.list': () => store.list(),
     'chats.search': ({ query }) => store.search(query),
     'chats.create': () => {
-      const { defaultSystemPrompt, defaultSampling } = deps.settings();
-      return announce(store.create({ systemPrompt: defaultSystemPrompt, sampling: defaultSampling }));
+      const { defaultSystemPrompt, defaultSampling, defaultSparsity } = deps.settings();
+      return announce(
+        store.create({ systemPrompt: defaultSystemPrompt, sampling: defaultSampling, sparsity: defaultSparsity }),
+      );
     },
     'chats.get': ({ chatId }) => live(store.withMessages(chatId)),
     'chats.rename': ({ chatId, title }) => announce(store.change(chatId, { title })),
-    'chats.configure': ({ chatId, ...change }) => store.change(chatId, change),
+    'chats.configure': ({ chatId, ...change }) => {
+      const chat = store.change(chatId, change);
+      if (change.sparsity) deps.setSparsity(chatId, change.sparsity);
+      return chat;
+    },
     'chats.remove': ({ chatId }) => {
       store.remove(chatId);
       replies.stopChat(chatId);

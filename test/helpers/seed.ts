@@ -3,6 +3,7 @@ import path from 'node:path';
 import { openDatabase } from '../../electron/chats/database';
 import { ChatStore, type NewMessage } from '../../electron/chats/store';
 import { defaultSampling } from '../../electron/contract/entities';
+import { defaultSparsity } from '../../electron/contract/sparsity';
 
 /** Writes a chat into the (closed) app's database: question, reply, question, reply … */
 export function storeChat(home: string, title: string, texts: readonly string[]): void {
@@ -13,6 +14,7 @@ export function storeChat(home: string, title: string, texts: readonly string[])
     const chat = store.create({
       systemPrompt: '',
       sampling: { ...defaultSampling, temperature: 0, repeatPenalty: 1, maxTokens: 500 },
+      sparsity: defaultSparsity,
     });
     let parentId: string | null = null;
     const messages = texts.map((text, i): NewMessage => {

@@ -3,6 +3,7 @@ import { scalar } from '../scalar';
 import { transaction } from '../transaction';
 import { chatsMigration } from './0001-chats';
 import { searchMigration } from './0002-search';
+import { sparsityMigration } from './0003-sparsity';
 
 /** One step of the schema. A released migration is never edited: a change is a new one. */
 export interface Migration {
@@ -11,7 +12,7 @@ export interface Migration {
   sql: string;
 }
 
-export const migrations: readonly Migration[] = [chatsMigration, searchMigration];
+export const migrations: readonly Migration[] = [chatsMigration, searchMigration, sparsityMigration];
 
 /** What this build writes. */
 export const schemaVersion = migrations.length;

@@ -1,11 +1,11 @@
 import { describe, expect, it } from 'vitest';
 import { chatToJson, chatToMarkdown, exportFileName } from '../../../electron/chats/export';
 import { defaultSampling } from '../../../electron/contract/entities';
-import { message, openStore } from './helpers';
+import { defaults, message, openStore } from './helpers';
 
 function sample() {
   const { store } = openStore();
-  const chat = store.create({ systemPrompt: 'Be brief.\nBe kind.', sampling: defaultSampling });
+  const chat = store.create({ ...defaults, systemPrompt: 'Be brief.\nBe kind.' });
   const question = message('user', null, 'Capital of France?');
   const first = message('assistant', question.id, 'Lyon.');
   const second = {
@@ -44,10 +44,14 @@ describe('export', () => {
     const { store, id } = sample();
     const { messages: _shown, ...chat } = store.withMessages(id);
     const data = JSON.parse(chatToJson(chat, store.allMessages(id)));
-    expect(data).toMatchObject({ format: 'hunch-chat', version: 1, chat: { title: 'Capitals' } });
+    expect(data).toMatchObject({
+      format: 'hunch-chat',
+      version: 1,
+      chat: { title: 'Capitals', sparsity: defaults.sparsity },
+    });
     expect(data.messages.map((one: { text: string }) => one.text)).toEqual(['Capital of France?', 'Lyon.', 'Par']);
     expect(data.messages[2].parentId).toBe(data.messages[0].id);
-    expect(data.messages[2].provenance.sampling.seed).toBe(1);
+    expect(data.messages[2].provenance).toMatchObject({ sampling: { seed: 1 }, sparsity: 'dense' });
   });
 
   it.each([

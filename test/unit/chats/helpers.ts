@@ -6,6 +6,7 @@ import { afterEach } from 'vitest';
 import { openDatabase } from '../../../electron/chats/database';
 import { ChatStore, type NewMessage } from '../../../electron/chats/store';
 import { defaultSampling } from '../../../electron/contract/entities';
+import { defaultSparsity } from '../../../electron/contract/sparsity';
 
 const folders: string[] = [];
 const stores: ChatStore[] = [];
@@ -38,7 +39,7 @@ export function openStore(
   return { store, file, db };
 }
 
-export const defaults = { systemPrompt: '', sampling: defaultSampling };
+export const defaults = { systemPrompt: '', sampling: defaultSampling, sparsity: defaultSparsity };
 
 export function message(
   role: 'user' | 'assistant',

@@ -3,7 +3,8 @@ import path from 'node:path';
 import { DatabaseSync } from '@photostructure/sqlite';
 import { describe, expect, it } from 'vitest';
 import { migrate, migrations, schemaVersion, userVersion } from '../../../electron/chats/migrations';
-import { openStore, temporaryFolder } from './helpers';
+import { defaultSparsity } from '../../../electron/contract/sparsity';
+import { defaults, openStore, temporaryFolder } from './helpers';
 
 /** What a Hunch of each version could have left behind; `sql` runs against that version's schema. Never edit a released one. */
 const leftBehind = [
@@ -20,6 +21,14 @@ const leftBehind = [
     version: 2,
     sql: `
       INSERT INTO chats (id, title, created_at, updated_at, system_prompt, sampling) VALUES ('c', 'Old chat', 1, 2, 'Be kind.', '{"temperature":0.3}');
+      INSERT INTO messages (id, chat_id, parent_id, role, text, status, created_at) VALUES ('q', 'c', NULL, 'user', 'an old question', 'complete', 3);
+      INSERT INTO messages (id, chat_id, parent_id, role, text, status, created_at) VALUES ('a', 'c', 'q', 'assistant', 'an old answer', 'streaming', 4);
+      UPDATE chats SET leaf_id = 'a';`,
+  },
+  {
+    version: 3,
+    sql: `
+      INSERT INTO chats (id, title, created_at, updated_at, system_prompt, sampling, sparsity) VALUES ('c', 'Old chat', 1, 2, 'Be kind.', '{"temperature":0.3}', '{"position":0.6,"correction":true,"speculation":false}');
       INSERT INTO messages (id, chat_id, parent_id, role, text, status, created_at) VALUES ('q', 'c', NULL, 'user', 'an old question', 'complete', 3);
       INSERT INTO messages (id, chat_id, parent_id, role, text, status, created_at) VALUES ('a', 'c', 'q', 'assistant', 'an old answer', 'streaming', 4);
       UPDATE chats SET leaf_id = 'a';`,
@@ -51,6 +60,7 @@ describe('migrations', () => {
       title: 'Old chat',
       systemPrompt: 'Be kind.',
       sampling: { temperature: 0.3 },
+      sparsity: version < 3 ? defaultSparsity : { position: 0.6, correction: true, speculation: false },
       messages: [
         { text: 'an old question', status: 'complete' },
         { text: 'an old answer', status: 'interrupted' },
@@ -85,7 +95,7 @@ describe('migrations', () => {
 
   it('do nothing to a database that is up to date', () => {
     const { store, file } = openStore();
-    store.create({ systemPrompt: '', sampling: {} as never });
+    store.create(defaults);
     store.close();
     const before = readFileSync(file);
     openStore(file).store.close();

@@ -24,6 +24,7 @@ function setup(file?: string) {
     modelId: string;
     request: ReplyRequest;
     say: (text: string) => void;
+    tell: (made: string) => void;
     end: (stats?: ReplyStats | null) => Promise<void>;
     fail: (error: unknown) => Promise<void>;
     stops: number;
@@ -51,6 +52,7 @@ function setup(file?: string) {
             .withMessages(request.chatKey)
             .messages.map((one) => `${one.role} ${one.status} ${one.text}`),
           say: (text: string) => onEvent({ type: 'text', text, tokens: ++tokens, tokensPerSecond: 50 }),
+          tell: (made: string) => onEvent({ type: 'sparsity', made }),
           end: (value: ReplyStats | null = stats) => (resolve(value), settle()),
           fail: (error: unknown) => (reject(error), settle()),
         };
@@ -115,7 +117,7 @@ describe('starting a reply', () => {
     expect(store.message(asked[1]!.id)!.provenance).toMatchObject({
       modelId: 'chosen-model',
       modelName: 'CHOSEN-MODEL',
-      sparsity: 'dense',
+      sparsity: 'exact',
       sampling: { seed: asked[1]!.request.sampling.seed },
     });
   });
@@ -410,5 +412,65 @@ describe('continue', () => {
         expect.objectContaining({ code: 'bad-request' }),
       );
     }
+  });
+});
+
+describe('the sparsity of a reply', () => {
+  const at = (position: number) => ({ position, correction: false, speculation: false });
+
+  it('is the chat’s, and the provenance tells what the engine did', async () => {
+    const { store, start, asked, events, chat } = setup();
+    store.change(chat.id, { sparsity: at(0.6) });
+    const { reply } = start('one');
+    expect(asked[0]!.request.sparsity).toEqual(at(0.6));
+    expect(reply.provenance!.sparsity).toBe('balanced');
+    asked[0]!.tell('balanced');
+    asked[0]!.say('1');
+    asked[0]!.tell('balanced → fast');
+    asked[0]!.say('2');
+    await asked[0]!.end();
+    expect(store.message(reply.id)!.provenance).toEqual({ ...reply.provenance, sparsity: 'balanced → fast' });
+    expect(events[reply.id]!.at(-1)).toMatchObject({
+      type: 'done',
+      message: { text: '12', provenance: { sparsity: 'balanced → fast' } },
+    });
+    expect(events[reply.id]!.map(({ type }) => type)).toEqual(['text', 'text', 'done']);
+  });
+
+  it('is kept when the engine dies or the app is closed', async () => {
+    const { store, start, asked, replies } = setup();
+    const first = start('one');
+    asked[0]!.tell('dense');
+    asked[0]!.say('1');
+    await asked[0]!.fail(new HunchError('engine-crashed', 'It stopped.'));
+    expect(store.message(first.reply.id)).toMatchObject({ status: 'interrupted', provenance: { sparsity: 'dense' } });
+    const second = start('two', first.reply.id);
+    asked[1]!.tell('fast');
+    asked[1]!.say('1');
+    replies.interruptAll();
+    expect(store.message(second.reply.id)).toMatchObject({ status: 'interrupted', provenance: { sparsity: 'fast' } });
+  });
+
+  it('reaches the disk with the text', async () => {
+    const { store, start, asked } = setup();
+    const { reply } = start('one');
+    asked[0]!.tell('62 %');
+    await sleep(60);
+    expect(store.message(reply.id)).toMatchObject({ status: 'streaming', provenance: { sparsity: '62 %' } });
+  });
+
+  it('goes on in a continued reply', async () => {
+    const { store, start, asked, replies, chat } = setup();
+    const { reply } = start('one');
+    asked[0]!.tell('exact');
+    asked[0]!.say('1');
+    await asked[0]!.end({ ...stats, stopReason: 'stopped' });
+    store.change(chat.id, { sparsity: at(0.8) });
+    const { reply: continued } = replies.continue({ chatId: chat.id, messageId: reply.id });
+    expect(continued.provenance!.sparsity).toBe('exact → fast');
+    asked[1]!.tell('fast');
+    asked[1]!.say('2');
+    await asked[1]!.end();
+    expect(store.message(reply.id)!.provenance!.sparsity).toBe('exact → fast');
   });
 });

@@ -19,7 +19,8 @@ describe('chats', () => {
   it('starts with the defaults it is given and keeps them over a restart', () => {
     const { store, file } = openStore();
     const sampling = { ...defaultSampling, temperature: 0, seed: 7 };
-    const chat = store.create({ systemPrompt: 'Be brief.', sampling });
+    const sparsity = { position: 0.6, correction: true, speculation: false };
+    const chat = store.create({ systemPrompt: 'Be brief.', sampling, sparsity });
     store.close();
     const again = openStore(file).store.chat(chat.id);
     expect(again).toEqual({
@@ -27,6 +28,7 @@ describe('chats', () => {
       title: untitled,
       systemPrompt: 'Be brief.',
       sampling,
+      sparsity,
       modelId: null,
       leafId: null,
     });
@@ -50,11 +52,30 @@ describe('chats', () => {
     const chat = store.create({ ...defaults, systemPrompt: 'old' });
     store.change(chat.id, { title: 'Renamed' });
     store.change(chat.id, { modelId: 'some-model' });
-    expect(store.change(chat.id, {})).toMatchObject({ title: 'Renamed', modelId: 'some-model', systemPrompt: 'old' });
+    const sparsity = { position: 1, correction: false, speculation: true };
+    store.change(chat.id, { sparsity });
+    expect(store.change(chat.id, {})).toMatchObject({
+      title: 'Renamed',
+      modelId: 'some-model',
+      systemPrompt: 'old',
+      sparsity,
+    });
     expect(store.change(chat.id, { modelId: null, systemPrompt: '' })).toMatchObject({
       modelId: null,
       systemPrompt: '',
     });
+  });
+
+  it('reads a chat whose settings were spoilt by hand with defaults in their place', () => {
+    const { store, db } = openStore();
+    const chat = store.create({ ...defaults, sparsity: { position: 0.6, correction: true, speculation: false } });
+    const put = (sparsity: string): void => void db.prepare('UPDATE chats SET sparsity = ?').run(sparsity);
+    put('{"position":7,"correction":true}');
+    expect(store.chat(chat.id).sparsity).toEqual({ ...defaults.sparsity, correction: true });
+    for (const spoilt of ['null', '[]', '7', 'not JSON']) {
+      put(spoilt);
+      expect(store.chat(chat.id).sparsity, spoilt).toEqual(defaults.sparsity);
+    }
   });
 
   it('hides a removed chat, restores it, and purges it at the next start', () => {

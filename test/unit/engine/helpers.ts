@@ -3,6 +3,7 @@ import path from 'node:path';
 import { afterEach } from 'vitest';
 import { defaultSampling, type EngineStatus } from '../../../electron/contract/entities';
 import { HunchError } from '../../../electron/contract/errors';
+import type { SparsityState } from '../../../electron/contract/sparsity';
 import { CrashLog } from '../../../electron/engine/crashLog';
 import { EngineHost, type HostOptions } from '../../../electron/engine/host';
 import type { ReplyProgress, ReplyRequest } from '../../../electron/engine/runtime';
@@ -16,6 +17,7 @@ afterEach(() => hosts.splice(0).forEach((host) => host.close()));
 /** A host over real child processes that run the double. Model ids are their paths; "gone" cannot be found. */
 export function startHost(options: Partial<HostOptions> = {}) {
   const statuses: EngineStatus[] = [];
+  const sparsities: SparsityState[] = [];
   const children: ChildProcess[] = [];
   const log: string[] = [];
   const settings = { threads: 0, contextLength: 4096 };
@@ -31,6 +33,7 @@ export function startHost(options: Partial<HostOptions> = {}) {
     },
     settings: () => settings,
     onStatus: (status) => statuses.push(status),
+    onSparsity: (state) => sparsities.push(state),
     log: (line) => log.push(line),
     crashes: new CrashLog({ limit: 3, windowMs: 60_000, pausesMs: [10, 20] }),
     ...options,
@@ -44,7 +47,7 @@ export function startHost(options: Partial<HostOptions> = {}) {
     }
     return host.status;
   };
-  return { host, statuses, children, log, settings, waitFor };
+  return { host, statuses, sparsities, children, log, settings, waitFor };
 }
 
 export const sleep = (ms: number): Promise<void> => new Promise((resolve) => setTimeout(resolve, ms));
@@ -61,14 +64,19 @@ export const request = (text: string, more: Partial<ReplyRequest> = {}): ReplyRe
 export function collect(): {
   onEvent: (event: ReplyProgress) => void;
   text: () => string;
+  /** What the last `sparsity` event said. */
+  made: () => string;
   until: (part: string) => Promise<void>;
 } {
   let text = '';
+  let made = '';
   return {
     onEvent: (event) => {
       if (event.type === 'text') text += event.text;
+      if (event.type === 'sparsity') made = event.made;
     },
     text: () => text,
+    made: () => made,
     until: async (part) => {
       const deadline = Date.now() + 10_000;
       while (!text.includes(part)) {

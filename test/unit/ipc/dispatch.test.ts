@@ -5,6 +5,8 @@ import { HunchError } from '../../../electron/contract/errors';
 import { createDispatch, type Handlers, type Sender } from '../../../electron/ipc/dispatch';
 import { isOwnUrl } from '../../../electron/window/assets';
 
+const sparsity = { position: 0.5, correction: false, speculation: false };
+
 const own: Sender = { isMainWindow: true, isTopFrame: true, url: 'app://hunch/index.html' };
 
 function setup(overrides: Partial<Record<VerbName, (input: unknown) => unknown>> = {}) {
@@ -83,6 +85,15 @@ describe('dispatch', () => {
     ['chats.rename', { chatId: randomUUID(), title: 'x'.repeat(201) }],
     ['chats.search', { query: 'x'.repeat(1001) }],
     ['chats.configure', { chatId: randomUUID(), sampling: { temperature: -1 } }],
+    ['chats.configure', { chatId: randomUUID(), sparsity: { position: 0.5 } }],
+    ['chats.configure', { chatId: randomUUID(), sparsity: { ...sparsity, position: 1.01 } }],
+    ['chats.configure', { chatId: randomUUID(), sparsity: { ...sparsity, position: Number.NaN } }],
+    ['chats.configure', { chatId: randomUUID(), sparsity: { ...sparsity, correction: 'yes' } }],
+    ['chats.configure', { chatId: randomUUID(), sparsity: { ...sparsity, extra: 1 } }],
+    ['settings.set', { defaultSparsity: { ...sparsity, position: -0.1 } }],
+    ['sparsity.state', {}],
+    ['sparsity.calibrate', { modelId: 'another' }],
+    ['sparsity.cancelCalibration', null],
     ['chats.export', { chatId: randomUUID(), format: '../../etc' }],
     ['settings.set', { theme: 'neon' }],
     ['settings.set', { threads: 1.5 }],

@@ -1,7 +1,7 @@
 import { existsSync, mkdirSync, readFileSync } from 'node:fs';
 import path from 'node:path';
 import { describe, expect, it, vi } from 'vitest';
-import type { EngineStatus, ModelSummary } from '../../../electron/contract/entities';
+import type { Chat, EngineStatus, ModelSummary } from '../../../electron/contract/entities';
 import { HunchError } from '../../../electron/contract/errors';
 import type { AppEvent } from '../../../electron/contract/events';
 import { stoppedStatus } from '../../../electron/engine/host';
@@ -45,6 +45,7 @@ describe('app.openLink', () => {
 });
 
 describe('chats', () => {
+  const sparsity = { position: 0.6, correction: true, speculation: false };
   function setup(savePath: string | null = null) {
     const { store } = openStore();
     const calls: string[] = [];
@@ -54,19 +55,29 @@ describe('chats', () => {
         stopChat: (id) => calls.push(`stop ${id}`),
         withLiveText: (messages) => messages.map((one) => ({ ...one, text: `${one.text}+live` })),
       },
-      settings: () => ({ ...defaultSettings, defaultSystemPrompt: 'From settings.' }),
+      settings: () => ({ ...defaultSettings, defaultSystemPrompt: 'From settings.', defaultSparsity: sparsity }),
       onChanged: () => calls.push('changed'),
       forget: (id) => calls.push(`forget ${id}`),
+      setSparsity: (id, { position }) =>
+        calls.push(`${id} at ${position}, saved at ${store.chat(id).sparsity.position}`),
       askSavePath: async () => savePath,
     });
-    const chat = handlers['chats.create'](undefined) as { id: string; systemPrompt: string };
+    const chat = handlers['chats.create'](undefined) as Chat;
     store.append(chat.id, [message('user', null, 'Hi')]);
     calls.length = 0;
     return { store, handlers, calls, chat };
   }
 
   it('begin with the settings’ defaults', () => {
-    expect(setup().chat.systemPrompt).toBe('From settings.');
+    expect(setup().chat).toMatchObject({ systemPrompt: 'From settings.', sparsity });
+  });
+
+  it('take their place on the slider to the engine once it is saved', () => {
+    const { handlers, calls, chat } = setup();
+    const moved = { ...sparsity, position: 1 };
+    expect(handlers['chats.configure']({ chatId: chat.id, sparsity: moved })).toMatchObject({ sparsity: moved });
+    expect(handlers['chats.configure']({ chatId: chat.id, systemPrompt: 'x' })).toMatchObject({ sparsity: moved });
+    expect(calls).toEqual([`${chat.id} at 1, saved at 1`]);
   });
 
   it('show text that is not saved yet', async () => {

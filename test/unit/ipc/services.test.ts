@@ -184,6 +184,38 @@ describe('the services together', () => {
     });
   });
 
+  it('move a chat’s slider while its reply is written, and remember where it stands', async () => {
+    const first = start();
+    const at = (position: number) => ({ position, correction: false, speculation: false });
+    await first.call('settings.set', { defaultSparsity: at(0.4) });
+    const chat = await first.call('chats.create');
+    expect(chat.sparsity).toEqual(at(0.4));
+    const { reply } = await first.send(chat.id, 'forever');
+    await first.until(() => first.streams[reply.id]!.some((event) => event.type === 'text'));
+    await first.call('chats.configure', { chatId: chat.id, sparsity: at(0.8) });
+    await first.call('reply.stop', { messageId: reply.id });
+    expect((await first.done(reply.id)).provenance!.sparsity).toBe('at 0.4 → at 0.8');
+    expect(await first.call('sparsity.state')).toMatchObject({ modelId: starter.id, stops: ['dense', 'exact'] });
+    expect(first.events).toContainEqual({ type: 'sparsity', state: await first.call('sparsity.state') });
+    first.close();
+    expect(await start().call('chats.get', { chatId: chat.id })).toMatchObject({
+      sparsity: at(0.8),
+      messages: [{}, { provenance: { sparsity: 'at 0.4 → at 0.8' } }],
+    });
+  });
+
+  it('calibrate the loaded model until it is cancelled', async () => {
+    const { services, call, until } = start();
+    await expect(call('sparsity.calibrate')).rejects.toMatchObject({ code: 'engine-unavailable' });
+    services.begin();
+    await until(() => services.engine.status.state === 'ready');
+    const ended = expect(call('sparsity.calibrate')).rejects.toMatchObject({ code: 'cancelled' });
+    await until(() => services.engine.sparsity.state.calibration?.fraction === 0.5);
+    expect(await call('sparsity.cancelCalibration')).toBeNull();
+    await ended;
+    expect((await call('sparsity.state')).calibration).toBeNull();
+  });
+
   it('load again with new threads or context, and remember the settings', async () => {
     const { services, call, until, events } = start();
     services.begin();

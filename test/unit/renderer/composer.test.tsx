@@ -5,6 +5,7 @@ import { Tooltip } from 'radix-ui';
 import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest';
 import type { Chat, Message } from '../../../electron/contract/entities';
 import { defaultSampling } from '../../../electron/contract/entities';
+import { defaultSparsity } from '../../../electron/contract/sparsity';
 import { Composer } from '../../../renderer/components/Composer';
 import { useStore } from '../../../renderer/store/store';
 
@@ -16,6 +17,7 @@ const chat: Chat = {
   updatedAt: 1,
   systemPrompt: '',
   sampling: defaultSampling,
+  sparsity: defaultSparsity,
   modelId: null,
   leafId: null,
 };

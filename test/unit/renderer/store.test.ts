@@ -2,6 +2,7 @@
 import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest';
 import type { Chat, ChatSummary, Message } from '../../../electron/contract/entities';
 import { defaultSampling } from '../../../electron/contract/entities';
+import { defaultSparsity } from '../../../electron/contract/sparsity';
 import type { ReplyListener } from '../../../electron/contract/stream';
 import { branchWith } from '../../../renderer/store/messagesSlice';
 import { useStore } from '../../../renderer/store/store';
@@ -14,6 +15,7 @@ const chat: Chat = {
   updatedAt: 1,
   systemPrompt: '',
   sampling: defaultSampling,
+  sparsity: defaultSparsity,
   modelId: null,
   leafId: 'r1',
 };
