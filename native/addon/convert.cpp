@@ -146,6 +146,9 @@ Status to_load_options(const Napi::Value& value, LoadOptions& out) {
       if (name == isa_name(i)) out.isa = i;
     if (!out.isa) return wrong("options.isa", "scalar, avx2, avx512 or neon");
   }
+  const Napi::Value by_neuron = r.field("byNeuron");
+  if (by_neuron.IsBoolean()) out.by_neuron = by_neuron.As<Napi::Boolean>().Value();
+  else if (!by_neuron.IsUndefined()) return wrong("options.byNeuron", "true or false");
   return r.status;
 }
 
@@ -171,6 +174,44 @@ Status to_generate_options(const Napi::Value& value, GenerateOptions& out) {
     out.stop_tokens.push_back((int32_t)id);
   }
   return Status::fine();
+}
+
+static Status to_layer_plan(const Napi::Value& value, LayerPlan& out) {
+  Reader r;
+  if (Status s = as_object(value, "plan.layers", r); !s.ok()) return s;
+  std::string route;
+  r.text("mlp", route);
+  r.real("gateThreshold", out.gate_threshold);
+  r.real("scoreThreshold", out.score_threshold);
+  if (const Napi::Value heads = r.field("headThreshold"); r.status.ok() && !heads.IsNull() && !heads.IsUndefined()) {
+    out.head_threshold = 0;
+    r.real("headThreshold", *out.head_threshold);
+  }
+  if (!r.status.ok()) return r.status;
+  constexpr std::pair<const char*, MlpRoute> routes[] = {
+      {"dense", MlpRoute::dense}, {"exact", MlpRoute::exact}, {"screened", MlpRoute::screened}, {"predicted", MlpRoute::predicted}};
+  for (const auto& [name, known] : routes)
+    if (route == name) {
+      out.mlp = known;
+      return Status::fine();
+    }
+  return wrong("plan.layers.mlp", "dense, exact, screened or predicted");
+}
+
+Status to_plan(const Napi::Value& value, Plan& out) {
+  Reader r, v;
+  if (Status s = as_object(value, "plan", r); !s.ok()) return s;
+  const Napi::Value layers = r.field("layers");
+  if (!layers.IsArray()) return wrong("plan.layers", "an array");
+  const Napi::Array list = layers.As<Napi::Array>();
+  if (list.Length() > 1024) return wrong("plan.layers", "an array of at most 1024");
+  out.layers.resize(list.Length());
+  for (uint32_t i = 0; i < list.Length(); i++)
+    if (Status s = to_layer_plan(list.Get(i), out.layers[i]); !s.ok()) return s;
+  if (Status s = as_object(r.field("vocabulary"), "plan.vocabulary", v); !s.ok()) return s;
+  v.uint("bits", out.vocabulary_bits, 8);
+  v.real("margin", out.vocabulary_margin);
+  return v.status;
 }
 
 Status to_tokens(const Napi::Value& value, std::vector<int32_t>& out) {

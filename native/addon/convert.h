@@ -10,6 +10,7 @@ namespace hunch {
 Status to_model_spec(const Napi::Value& value, ModelSpec& out);
 Status to_load_options(const Napi::Value& value, LoadOptions& out);
 Status to_generate_options(const Napi::Value& value, GenerateOptions& out);
+Status to_plan(const Napi::Value& value, Plan& out);
 Status to_tokens(const Napi::Value& value, std::vector<int32_t>& out);  // Int32Array; copied, so that no thread reads V8's memory
 Status to_uint(const Napi::Value& value, const char* name, uint64_t limit, uint64_t& out);
 

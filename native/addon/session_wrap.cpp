@@ -9,7 +9,7 @@ Napi::Function SessionWrap::define(Napi::Env env) {
                      {InstanceMethod<&SessionWrap::generate>("generate"), InstanceMethod<&SessionWrap::stop>("stop"),
                       InstanceMethod<&SessionWrap::score>("score"), InstanceMethod<&SessionWrap::score_greedy>("scoreGreedy"),
                       InstanceMethod<&SessionWrap::logits>("logits"),
-                      InstanceMethod<&SessionWrap::bench>("bench"), InstanceMethod<&SessionWrap::close>("close")});
+                      InstanceMethod<&SessionWrap::set_plan>("setPlan"), InstanceMethod<&SessionWrap::bench>("bench"), InstanceMethod<&SessionWrap::close>("close")});
 }
 
 SessionWrap::SessionWrap(const Napi::CallbackInfo& info) : ObjectWrap(info) {}
@@ -182,6 +182,15 @@ Napi::Value SessionWrap::bench(const Napi::CallbackInfo& info) {
         o.Set("decodeMs", t.decode);
         return o;
       });
+}
+
+void SessionWrap::set_plan(const Napi::CallbackInfo& info) {
+  if (closed(info.Env())) return;
+  Plan plan;
+  const bool dense = info[0].IsNull() || info[0].IsUndefined();
+  Status status = dense ? Status::fine() : to_plan(info[0], plan);
+  if (status.ok()) status = session_->set_plan(dense ? nullptr : &plan);
+  if (!status.ok()) throw_status(info.Env(), status);
 }
 
 void SessionWrap::close(const Napi::CallbackInfo&) {

@@ -20,6 +20,7 @@ class SessionWrap : public Napi::ObjectWrap<SessionWrap> {
   Napi::Value score_greedy(const Napi::CallbackInfo& info);
   Napi::Value logits(const Napi::CallbackInfo& info);
   Napi::Value bench(const Napi::CallbackInfo& info);
+  void set_plan(const Napi::CallbackInfo& info);
   void close(const Napi::CallbackInfo& info);
   bool closed(Napi::Env env) const;
 

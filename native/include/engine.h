@@ -80,6 +80,8 @@ unsigned physical_cores();          // that this process may use
 struct LoadOptions {
   unsigned threads = 0;    // 0 = one per physical core
   std::optional<Isa> isa;  // default: the best this CPU has
+  // Also keep the MLPs of models without true zeros by neuron, so that they can skip neurons: two thirds more memory for them.
+  bool by_neuron = false;
   std::function<void(float)> progress;
 };
 
@@ -119,14 +121,34 @@ struct GenerateEvents {
   std::function<void(int32_t id)> token;
 };
 
+// How a layer's MLP runs. dense: everything is read. exact: all gate rows, then up and down of the neurons whose gate lets anything through.
+// screened: a low-bit copy of the gate names the neurons (SparseInfer, Shin 2024). predicted: a predictor does, earlier (DejaVu, Liu 2023).
+enum class MlpRoute : uint8_t { dense, exact, screened, predicted };
+
+struct LayerPlan {
+  MlpRoute mlp = MlpRoute::dense;
+  float gate_threshold = 0;   // a neuron whose |act(gate)| does not exceed it is skipped (CATS, Lee 2024); 0: only what is zero anyway
+  float score_threshold = 0;  // screened, predicted: a neuron whose score does not exceed it is not read
+  std::optional<float> head_threshold;  // heads whose predicted score does not exceed it are skipped
+};
+
+// One place of the slider.
+struct Plan {
+  std::vector<LayerPlan> layers;
+  uint32_t vocabulary_bits = 0;  // 0: the whole output head; 2, 4: logits come from a copy of so many bits, …
+  float vocabulary_margin = 0;   // … and those within this of the best one are recomputed
+};
+
 class Engine;
 
 class Session {
  public:
   ~Session();
-  // Runs what the KV cache does not hold of `prompt`, then samples. `cancel` ends it within one token.
+  // Runs what the KV cache does not hold of `prompt`, densely, then samples. `cancel` ends it within one token.
   Status generate(std::span<const int32_t> prompt, const GenerateOptions& options, const GenerateEvents& events,
                   const std::atomic<bool>& cancel, GenerateResult& result);
+  // How decode steps and scores run from the next token on; null = dense. May be called while another thread generates.
+  Status set_plan(const Plan* plan);
   // nll[i] = -ln p(tokens[from+i+1] | tokens[0..from+i]), size tokens.size()-1-from. What the cache already holds of tokens[0..from) is
   // not run again. greedy[i] = 1 where tokens[from+i+1] is the likeliest token (the first of equals).
   Status score(std::span<const int32_t> tokens, uint32_t from, std::vector<float>& nll, std::vector<uint8_t>* greedy = nullptr);

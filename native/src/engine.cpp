@@ -22,7 +22,7 @@ Status Engine::load(const ModelSpec& spec, const LoadOptions& options, std::shar
   if (options.threads > 256) return Status::error("bad-request", "threads must lie between 0 and 256.");
 
   auto impl = std::make_unique<Impl>(options.threads ? options.threads : physical_cores());
-  if (Status s = load_model(spec, kernels, impl->pool, options.progress, impl->model); !s.ok()) return s;
+  if (Status s = load_model(spec, kernels, impl->pool, options.by_neuron, options.progress, impl->model); !s.ok()) return s;
   const std::chrono::duration<double, std::milli> took = std::chrono::steady_clock::now() - begin;
   impl->info = {isa, impl->pool.size(), impl->model.weight_bytes_per_token, impl->model.parameter_count, took.count()};
   out.reset(new Engine(std::move(impl)));

@@ -23,12 +23,18 @@ struct Session::Impl {
   KvCache kv;
   Scratch scratch;
   std::vector<int32_t> history;  // tokens whose keys and values are in the cache, in order
+  mutable std::mutex plan_mutex;
+  std::shared_ptr<const Plan> current_plan;
 
   Impl(std::shared_ptr<Engine> owner, Engine::Impl& e) : keep(std::move(owner)), engine(e) {}
   Status check(std::span<const int32_t> tokens) const;
+  Status check(const Plan& plan) const;
   // Runs tokens from history.size() on, in batches; false = cancelled.
-  bool extend(std::span<const int32_t> tokens, Logits logits, const std::atomic<bool>& cancel,
+  bool extend(std::span<const int32_t> tokens, const Plan* plan, Logits logits, const std::atomic<bool>& cancel,
               const std::function<void(uint32_t)>& progress = {});
+  // How decode steps run from now on; null = dense. May be called while another thread generates.
+  std::shared_ptr<const Plan> plan() const;
+  void set_plan(std::shared_ptr<const Plan> next);
 };
 
 }  // namespace hunch

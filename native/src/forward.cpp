@@ -4,6 +4,7 @@
 #include <cmath>
 
 #include "lane.h"
+#include "neuron_lane.h"
 
 namespace hunch {
 
@@ -26,8 +27,23 @@ void Scratch::allocate(const Model& model, uint32_t context, unsigned lanes) {
   up.resize((size_t)kBatch * s.ffn_width);
   batch.resize(kBatch, widest);
   lane.resize(lanes);
-  for (ActivationBuffer& b : lane) b.resize(1, widest);
+  for (ActivationBuffer& b : lane) b.resize(1, widest + 2 * kQuantBlock);  // run_neurons adds up padded rows there
   logits.resize((size_t)kLogitTile * s.vocabulary);
+  neurons.resize(lanes);
+  for (const Layer& l : model.layers) {
+    if (!l.rows.present()) continue;
+    const size_t part = l.rows.part_neurons;
+    parts.resize(std::max(parts.size(), (size_t)kNeuronTile * l.rows.parts * l.rows.columns.size()));
+    for (NeuronScratch& n : neurons) {
+      n.input.resize(kNeuronTile, s.width);
+      for (auto& f : n.first) f.resize(kNeuronTile * part);
+      for (auto& list : n.list) list.resize(kNeuronTile * part);
+      n.value.resize(part);
+      n.up.resize(part);
+      n.computed.assign(s.layers, 0);
+      n.named.assign(s.layers, 0);
+    }
+  }
   const uint32_t chunks = context / kAttentionChunk + 1;
   partial_max.resize((size_t)s.heads * chunks);
   partial_sum.resize((size_t)s.heads * chunks);
@@ -40,12 +56,13 @@ void Scratch::allocate(const Model& model, uint32_t context, unsigned lanes) {
   if (s.window) window_rope = make_rope_table(s.window_rope, s.rope_width, context, {});
 }
 
-bool forward(const Model& model, Pool& pool, KvCache& kv, Scratch& s, std::span<const int32_t> ids, uint32_t position, Logits logits,
-             const std::atomic<bool>& cancel, unsigned active) {
+bool forward(const Model& model, Pool& pool, KvCache& kv, Scratch& s, std::span<const int32_t> ids, uint32_t position, const Plan* plan,
+             Logits logits, const std::atomic<bool>& cancel, unsigned active) {
   const ModelSpec& m = model.spec;
   const unsigned lanes = active ? active : pool.size();
   const uint32_t qkv_width = (m.heads + 2 * m.kv_heads) * m.head_width;
   s.abandoned = false;
+  static const LayerPlan dense;
 
   pool.run([&](unsigned lane) {
     Lane w{model, *model.kernels, pool, kv, s, (uint32_t)ids.size(), position, lane, lanes};
@@ -73,6 +90,11 @@ bool forward(const Model& model, Pool& pool, KvCache& kv, Scratch& s, std::span<
       w.residual(l.o, l.o_bias, l.post_attention_norm, a);
 
       a = w.prepare(s.x.data(), m.width, &l.ffn_norm);
+      const LayerPlan& mlp = plan ? plan->layers[i] : dense;
+      if (l.rows.present() && (mlp.mlp != MlpRoute::dense || !l.up.present())) {
+        run_neurons(w, i, mlp, a);
+        continue;
+      }
       w.neurons(l, a);  // gate [tokens][ffn_width]
       pool.barrier();
 

@@ -11,6 +11,7 @@
 namespace hunch {
 
 constexpr uint32_t kBatch = 256;     // tokens per prefill pass: enough to hide the weight reads, few enough for L2
+constexpr uint32_t kNeuronTile = 16; // tokens whose sums over the parts of an MLP by neuron are held at once
 constexpr uint32_t kLogitTile = 16;  // positions whose logits are held at once when scoring
 
 // Quantised and float form of one activation matrix.
@@ -21,6 +22,16 @@ struct ActivationBuffer {
   std::vector<int32_t> sum;
   void resize(uint32_t tokens, uint32_t cols);
   Activations view() const { return {f.data(), q.data(), d.data(), sum.data()}; }
+};
+
+// What a lane works in while it runs an MLP by neuron: two parts at a time, of up to kNeuronTile tokens.
+struct NeuronScratch {
+  RowInputBuffer input;                       // [kNeuronTile]
+  std::vector<float> first[2];                // [kNeuronTile][part_neurons] gate, or up where there is no gate
+  std::vector<uint32_t> list[2];              // [kNeuronTile][part_neurons] chosen neurons, counted from the slice's first
+  uint32_t count[2][kNeuronTile];
+  std::vector<float> value, up;               // [part_neurons] of the chosen
+  std::vector<uint64_t> computed, named;      // [layers] neurons, over decode steps
 };
 
 // Buffers of one session, sized once: forward() allocates nothing.
@@ -34,6 +45,8 @@ struct Scratch {
   std::vector<float> partial_max, partial_sum, partial_acc;  // decode: [heads][chunks], [heads][chunks][value_stride]
   ActivationBuffer batch;              // shared by all lanes (prefill)
   std::vector<ActivationBuffer> lane;  // one per lane (decode)
+  std::vector<NeuronScratch> neurons;  // one per lane
+  std::vector<float> parts;            // [kNeuronTile][parts][row_places] sums of an MLP by neuron
   std::vector<float> logits;           // [kLogitTile][vocabulary]
   std::atomic<bool> abandoned{false};
 
@@ -44,9 +57,9 @@ enum class Logits { none, last };
 
 // Runs tokens at positions [position, position + tokens.size()) and leaves the residual stream in scratch.x and, if asked, the last token's
 // logits in scratch.logits[0 … vocabulary). tokens.size() is 1 … kBatch and the positions lie within the cache.
-// active_lanes: 0 = all. Returns false when `cancel` was seen; the positions are then not in the cache.
+// plan: null = dense. active_lanes: 0 = all. Returns false when `cancel` was seen; the positions are then not in the cache.
 bool forward(const Model& model, Pool& pool, KvCache& kv, Scratch& scratch, std::span<const int32_t> tokens, uint32_t position,
-             Logits logits, const std::atomic<bool>& cancel, unsigned active_lanes = 0);
+             const Plan* plan, Logits logits, const std::atomic<bool>& cancel, unsigned active_lanes = 0);
 
 // nll[i] = -ln softmax(logits of scratch.x[first + i])[targets[i]], after a forward() of the same batch; greedy[i] (unless null) = 1 where
 // targets[i] is the argmax.

@@ -92,7 +92,11 @@ struct Lane {
       for (uint32_t t = 0; t < tokens; t++) k.add(out + (size_t)t * width + begin, bias.data() + begin, end - begin);
     });
     pool.barrier();
-    if (!norm.present()) return;
+    if (norm.present()) add_branch(norm);
+  }
+  // x += norm(branch)
+  void add_branch(const Norm& norm) {
+    const uint32_t width = model.spec.width;
     const Range mine = share_of(tokens);
     for (uint32_t t = mine.begin; t < mine.end; t++) {
       float* branch = s.branch.data() + (size_t)t * width;

@@ -15,27 +15,36 @@ void Loader::matrix(const std::string& name, uint32_t cols, uint32_t rows, Packe
   const TensorInfo* t;
   if (status_ = file_.matrix(name, cols, rows, t); !status_.ok()) return;
   out = packed_shape(t->type, rows, cols);
-  jobs_.push_back({t, &out, false});
+  jobs_.push_back({t, &out});
 }
 
 
-void Loader::transposed(const std::string& name, uint32_t cols, uint32_t rows, PackedMatrix& out) {
+static bool has_true_zeros(Activation a) { return a == Activation::relu || a == Activation::drelu; }
+
+void Loader::neurons(const std::string& block, bool gated, NeuronRows& out) {
   if (!status_.ok()) return;
-  const TensorInfo* t;
-  if (status_ = file_.matrix(name, rows, cols, t); !status_.ok()) return;
-  const bool quantised = block_columns(t->type) > 1;
-  if (quantised && cols % kQuantBlock) {
-    status_ = Status::error("model-unsupported", "Tensor " + name + " of " + model_.spec.path + " has " + std::to_string(cols) +
-                                                     " rows, which are not whole blocks of 32. Choose an unquantised version of the model.");
+  const uint32_t width = model_.spec.width, neurons = model_.spec.ffn_width;
+  NeuronJob job{nullptr, nullptr, nullptr, !file_.find(block + "ffn_down_t.weight"), &out};
+  status_ = file_.matrix(block + (gated ? "ffn_gate" : "ffn_up") + ".weight", width, neurons, job.first);
+  if (gated && status_.ok()) status_ = file_.matrix(block + "ffn_up.weight", width, neurons, job.up);
+  if (status_.ok())
+    status_ = job.by_output ? file_.matrix(block + "ffn_down.weight", neurons, width, job.down) : file_.matrix(block + "ffn_down_t.weight", width, neurons, job.down);
+  if (!status_.ok()) return;
+  const bool quantised = block_columns(job.down->type) > 1;
+  if (job.by_output && quantised && width % kQuantBlock) {
+    status_ = Status::error("model-unsupported", "The model " + model_.spec.path + " is " + std::to_string(width) +
+                                                     " wide, which is not whole blocks of 32. Choose an unquantised version of it.");
     return;
   }
-  out = packed_shape(quantised ? TensorType::Q8_0 : t->type, rows, cols);
-  jobs_.push_back({t, &out, true});
+  const RowType down = job.by_output && quantised ? RowType::bytes : row_type(job.down->type);
+  out = neuron_rows(neurons, width, gated, job.first->type, gated ? job.up->type : job.first->type, down, lanes_);
+  neuron_jobs_.push_back(job);
+  stages_.push_back({jobs_.size(), jobs_.size(), true, &out});
 }
 
 void Loader::end_stage(bool together) {
   const size_t begin = stages_.empty() ? 0 : stages_.back().end;
-  if (begin < jobs_.size()) stages_.push_back({begin, jobs_.size(), together});
+  if (begin < jobs_.size()) stages_.push_back({begin, jobs_.size(), together, nullptr});
 }
 
 // Gives every matrix of the stage its slices: which groups are whose.
@@ -61,6 +70,14 @@ bool Loader::place(unsigned lanes) {
   for (const Stage& stage : stages_) divide(stage, lanes);
   for (unsigned lane = 0; lane < lanes; lane++)
     for (const Stage& stage : stages_) {
+      if (NeuronRows* r = stage.rows) {
+        NeuronRows::Slice& slice = r->slices[lane];
+        const Range mine = r->neurons_of(slice);
+        slice.first = model_.arena.take((size_t)(mine.end - mine.begin) * r->first_stride);
+        slice.bundles = model_.arena.take((size_t)(mine.end - mine.begin) * r->bundle_stride);
+        if (!slice.first || !slice.bundles) return false;
+        continue;
+      }
       size_t bytes = 0, round = 0;
       for (size_t j = stage.begin; j < stage.end; j++) {
         const Slice& s = jobs_[j].out->slices[lane];
@@ -81,18 +98,6 @@ bool Loader::place(unsigned lanes) {
 
 void Loader::vector(const std::string& name, uint32_t length, std::vector<float>& out) {
   if (status_.ok()) status_ = file_.vector(name, length, out);
-}
-
-// Floats that came from this type go back into it without loss.
-static void write_floats(TensorType type, const float* from, uint32_t n, uint8_t* to) {
-  for (uint32_t i = 0; i < n; i++) {
-    if (type == TensorType::F32) {
-      std::memcpy(to + 4 * i, &from[i], 4);
-      continue;
-    }
-    const uint16_t half = type == TensorType::F16 ? f32_to_f16(from[i]) : (uint16_t)(std::bit_cast<uint32_t>(from[i]) >> 16);
-    std::memcpy(to + 2 * i, &half, 2);
-  }
 }
 
 void Loader::optional_vector(const std::string& name, uint32_t length, std::vector<float>& out) {
@@ -128,13 +133,16 @@ void Loader::decoder(bool gated) {
     optional_norm(blk + "attn_k_norm", s.head_width, layer.k_norm);
     optional_norm(blk + "post_attention_norm", s.width, layer.post_attention_norm);
     norm(blk + "ffn_norm", s.width, layer.ffn_norm);
-    if (gated) matrix(blk + "ffn_gate.weight", s.width, s.ffn_width, layer.gate);
-    matrix(blk + "ffn_up.weight", s.width, s.ffn_width, layer.up);
-    end_stage(false);
+    const bool only_rows = has_true_zeros(s.activation) || file_.find(blk + "ffn_down_t.weight");
+    if (!only_rows) {
+      if (gated) matrix(blk + "ffn_gate.weight", s.width, s.ffn_width, layer.gate);
+      matrix(blk + "ffn_up.weight", s.width, s.ffn_width, layer.up);
+      end_stage(false);
+      matrix(blk + "ffn_down.weight", s.ffn_width, s.width, layer.down);
+      end_stage(true);
+    }
+    if (only_rows || by_neuron_) neurons(blk, gated, layer.rows);
     optional_vector(blk + "ffn_up.bias", s.ffn_width, layer.up_bias);
-    if (file_.find(blk + "ffn_down_t.weight")) transposed(blk + "ffn_down_t.weight", s.ffn_width, s.width, layer.down);
-    else matrix(blk + "ffn_down.weight", s.ffn_width, s.width, layer.down);
-    end_stage(true);
     optional_vector(blk + "ffn_down.bias", s.width, layer.down_bias);
     optional_norm(blk + "post_ffw_norm", s.width, layer.post_ffn_norm);
     layer.windowed = s.window > 0 && s.window_pattern > 0 && (l + 1) % s.window_pattern != 0;
@@ -159,45 +167,54 @@ Status Loader::fill(const Job& j, const Slice& slice) const {
   return Status::fine();
 }
 
-Status Loader::fill_transposed(const Job& j, const Slice& slice) const {
-  if (slice.begin >= slice.end) return Status::fine();
-  const PackedMatrix& out = *j.out;
-  const uint32_t first = slice.begin * kLanes, mine = std::min(slice.end * kLanes, out.rows) - first;
-  // The file's rows, 16 at a time, of which this lane keeps its own columns: [mine][out.cols] floats.
-  std::vector<float> kept((size_t)mine * out.cols), row(out.rows);
-  PackedMatrix some = packed_shape(j.tensor->type, kLanes, out.rows);
-  std::vector<uint8_t> packed(some.bytes()), raw;
-  some.slices = {{0, 1, packed.data(), some.group_bytes}};
-  const uint64_t stride = row_bytes(j.tensor->type, out.rows);
-  for (uint32_t c = 0; c < out.cols; c += kLanes) {
-    const uint32_t n = std::min(kLanes, out.cols - c);
-    raw.resize(stride * n);
-    if (Status s = file_.read(*j.tensor, c * stride, raw.size(), raw.data()); !s.ok()) return s;
-    pack_group(some.type, raw.data(), n, out.rows, packed.data());
-    for (uint32_t i = 0; i < n; i++) {
-      unpack_row(some, i, row.data());
-      for (uint32_t r = 0; r < mine; r++) kept[(size_t)r * out.cols + c + i] = row[first + r];
-    }
-  }
-  const uint64_t out_stride = row_bytes(out.type, out.cols);
-  for (uint32_t g = slice.begin; g < slice.end; g++) {
-    const uint32_t rows = std::min(kLanes, out.rows - g * kLanes);
-    raw.resize(out_stride * rows);
-    for (uint32_t r = 0; r < rows; r++) {
-      const float* from = kept.data() + (size_t)(g * kLanes - first + r) * out.cols;
-      uint8_t* to = raw.data() + r * out_stride;
-      if (out.type == TensorType::Q8_0) quantise_q8_0(from, out.cols, to);
-      else write_floats(out.type, from, out.cols, to);
-    }
-    pack_group(out.type, raw.data(), rows, out.cols, slice.group(g));
+Status Loader::fill_rows(const TensorInfo& tensor, Range rows, uint32_t cols, uint8_t* out, size_t stride) const {
+  const uint64_t bytes = row_bytes(tensor.type, cols);
+  std::vector<uint8_t> raw(bytes);
+  for (uint32_t r = rows.begin; r < rows.end; r++, out += stride) {
+    if (Status s = file_.read(tensor, r * bytes, bytes, raw.data()); !s.ok()) return s;
+    pack_row(tensor.type, raw.data(), cols, out);
   }
   return Status::fine();
+}
+
+// Columns of the file's matrix as rows. The file's rows come 16 at a time, of which only these columns are kept.
+Status Loader::fill_transposed_rows(const TensorInfo& tensor, RowType type, uint32_t tensor_cols, Range columns, uint32_t tensor_rows, uint8_t* out, size_t stride) const {
+  const uint32_t mine = columns.end - columns.begin;
+  std::vector<float> kept((size_t)mine * tensor_rows), row(tensor_cols);
+  PackedMatrix some = packed_shape(tensor.type, kLanes, tensor_cols);
+  std::vector<uint8_t> packed(some.bytes()), raw;
+  some.slices = {{0, 1, packed.data(), some.group_bytes}};
+  const uint64_t bytes = row_bytes(tensor.type, tensor_cols);
+  for (uint32_t first = 0; first < tensor_rows; first += kLanes) {
+    const uint32_t n = std::min(kLanes, tensor_rows - first);
+    raw.resize(bytes * n);
+    if (Status s = file_.read(tensor, first * bytes, raw.size(), raw.data()); !s.ok()) return s;
+    pack_group(some.type, raw.data(), n, tensor_cols, packed.data());
+    for (uint32_t i = 0; i < n; i++) {
+      unpack_row(some, i, row.data());
+      for (uint32_t c = 0; c < mine; c++) kept[(size_t)c * tensor_rows + first + i] = row[columns.begin + c];
+    }
+  }
+  for (uint32_t c = 0; c < mine; c++, out += stride) pack_row(type, kept.data() + (size_t)c * tensor_rows, tensor_rows, out);
+  return Status::fine();
+}
+
+Status Loader::fill(const NeuronJob& j, const NeuronRows::Slice& slice) const {
+  const NeuronRows& r = *j.out;
+  const Range mine = r.neurons_of(slice);
+  if (mine.begin >= mine.end) return Status::fine();
+  if (Status s = fill_rows(*j.first, mine, r.width, slice.first, r.first_stride); !s.ok()) return s;
+  if (r.gated)
+    if (Status s = fill_rows(*j.up, mine, r.width, slice.bundles, r.bundle_stride); !s.ok()) return s;
+  if (!j.by_output) return fill_rows(*j.down, mine, r.width, slice.bundles + r.down_offset, r.bundle_stride);
+  return fill_transposed_rows(*j.down, r.down, r.neurons, mine, r.width, slice.bundles + r.down_offset, r.bundle_stride);
 }
 
 Status Loader::run(Pool& pool, const std::function<void(float)>& progress) {
   if (!status_.ok()) return status_;
   uint64_t total = 0, groups = 0;
   for (const Job& j : jobs_) total += j.out->bytes(), groups += j.out->groups;
+  for (const NeuronJob& j : neuron_jobs_) total += j.out->bytes() + (uint64_t)pool.size() * 128, groups += j.out->neurons;
   if (!model_.arena.reserve(total) || !place(pool.size()))
     return Status::error("out-of-memory", "The model needs " + std::to_string(total >> 20) +
                                               " MB of memory, which the system does not have free. Close other programs or choose a smaller model.");
@@ -206,15 +223,19 @@ Status Loader::run(Pool& pool, const std::function<void(float)>& progress) {
   std::mutex mutex;
   Status failure;
   pool.run([&](unsigned lane) {
-    for (const Job& j : jobs_) {
-      const Slice& mine = j.out->slices[lane];
-      if (Status s = j.transposed ? fill_transposed(j, mine) : fill(j, mine); !s.ok()) {
-        std::lock_guard lock(mutex);
-        if (failure.ok()) failure = std::move(s);
-        return;
-      }
-      done += mine.end - mine.begin;
+    const auto finished = [&](Status s, uint32_t n) {
+      done += n;
       if (lane == 0 && progress) progress((float)((double)done / (double)groups));
+      if (s.ok()) return true;
+      std::lock_guard lock(mutex);
+      if (failure.ok()) failure = std::move(s);
+      return false;
+    };
+    for (const Job& j : jobs_)
+      if (const Slice& mine = j.out->slices[lane]; !finished(fill(j, mine), mine.end - mine.begin)) return;
+    for (const NeuronJob& j : neuron_jobs_) {
+      const NeuronRows::Slice& mine = j.out->slices[lane];
+      if (const Range n = j.out->neurons_of(mine); !finished(fill(j, mine), n.end - n.begin)) return;
     }
   });
   return failure;
@@ -257,7 +278,7 @@ static Status check_spec(const ModelSpec& s) {
   return Status::fine();
 }
 
-Status load_model(const ModelSpec& spec, const Kernels* kernels, Pool& pool, const std::function<void(float)>& progress, Model& out) {
+Status load_model(const ModelSpec& spec, const Kernels* kernels, Pool& pool, bool by_neuron, const std::function<void(float)>& progress, Model& out) {
   if (Status s = check_spec(spec); !s.ok()) return s;
   const Architecture* architecture = find_architecture(spec.architecture);
   if (!architecture)
@@ -268,17 +289,22 @@ Status load_model(const ModelSpec& spec, const Kernels* kernels, Pool& pool, con
   out.layers.resize(spec.layers);
   TensorFile file;
   if (Status s = file.open(out.spec); !s.ok()) return s;
-  Loader loader(file, out);
+  Loader loader(file, out, pool.size(), by_neuron);
   architecture->plan(out, loader);
   if (Status s = loader.run(pool, progress); !s.ok()) return s;
   const bool tied = !out.output.present();
   if (tied) out.output = out.embedding;  // the same slices
 
-  for (const Layer& l : out.layers)
+  for (const Layer& l : out.layers) {
+    if (l.rows.present() && !l.up.present()) {
+      out.weight_bytes_per_token += l.rows.bytes();
+      out.parameter_count += (uint64_t)l.rows.neurons * l.rows.width * (l.rows.gated ? 3 : 2);
+    }
     for (const PackedMatrix* m : {&l.q, &l.k, &l.v, &l.o, &l.gate, &l.up, &l.down}) {
       out.weight_bytes_per_token += m->bytes();
       out.parameter_count += (uint64_t)m->rows * m->cols;
     }
+  }
   out.weight_bytes_per_token += out.output.bytes();
   out.parameter_count += (uint64_t)out.embedding.rows * out.embedding.cols;
   out.parameter_count += (uint64_t)out.positions.rows * out.positions.cols;

@@ -4,6 +4,7 @@
 #include <functional>
 
 #include "arena.h"
+#include "neuron_rows.h"
 #include "packing.h"
 #include "pool.h"
 
@@ -24,6 +25,7 @@ struct Layer {
   PackedMatrix o;                           // [width][heads * head_width]
   PackedMatrix gate, up;                    // [ffn_width][width]; without a gate: act(up)
   PackedMatrix down;                        // [width][ffn_width]
+  NeuronRows rows;                          // the MLP by neuron; ReLU models have only this, others may have both
   std::vector<float> q_bias, k_bias, v_bias, o_bias, up_bias, down_bias;
   bool windowed = false;
 };
@@ -48,18 +50,20 @@ struct Model {
 // Collects what an architecture wants to load, then reads and packs it all in one parallel pass.
 class Loader {
  public:
-  Loader(const TensorFile& file, Model& model) : file_(file), model_(model) {}
+  Loader(const TensorFile& file, Model& model, unsigned lanes, bool by_neuron)
+      : file_(file), model_(model), lanes_(lanes), by_neuron_(by_neuron) {}
   // Matrices are laid out in the order they are asked for; end_stage() closes those that the forward pass reads between two barriers.
   void matrix(const std::string& name, uint32_t cols, uint32_t rows, PackedMatrix& out);
-  // The matrix whose column j is the file's row j (a down projection stored by neuron). Quantised types become Q8_0: the blocks run the other
-  // way, and at 8 bits what rounding adds cannot be seen in the perplexity.
-  void transposed(const std::string& name, uint32_t cols, uint32_t rows, PackedMatrix& out);
+  // An MLP by neuron, as a stage of its own. A down projection that the file stores by output is requantised at 8 bits (its blocks run the
+  // other way), which cannot be seen in the perplexity.
+  void neurons(const std::string& block, bool gated, NeuronRows& out);
   // together: the lanes divide the stage's bytes as if its matrices were one (else each matrix, group by group in turn).
   void end_stage(bool together);
   void vector(const std::string& name, uint32_t length, std::vector<float>& out);
   void optional_vector(const std::string& name, uint32_t length, std::vector<float>& out);
   // The parts that every supported decoder has, under their GGUF names: token_embd, output_norm, output, blk.N.attn_{q,k,v,output},
   // attn_norm, ffn_norm, ffn_{gate,up,down} and, where the file has them, the biases and norms beside them.
+  // by_neuron: MLPs whose activation is no ReLU also get their rows.
   void decoder(bool gated);
   Status run(Pool& pool, const std::function<void(float)>& progress);
 
@@ -67,20 +71,30 @@ class Loader {
   struct Job {
     const TensorInfo* tensor;
     PackedMatrix* out;
-    bool transposed;
+  };
+  struct NeuronJob {
+    const TensorInfo *first, *up, *down;
+    bool by_output;  // the file's down projection is [width][neurons]
+    NeuronRows* out;
   };
   struct Stage {
     size_t begin, end;  // of jobs_
     bool together;
+    NeuronRows* rows;  // instead of jobs
   };
   void divide(const Stage& stage, unsigned lanes);
   bool place(unsigned lanes);
   Status fill(const Job& job, const Slice& slice) const;
-  Status fill_transposed(const Job& job, const Slice& slice) const;
+  Status fill(const NeuronJob& job, const NeuronRows::Slice& slice) const;
+  Status fill_rows(const TensorInfo& tensor, Range rows, uint32_t cols, uint8_t* out, size_t stride) const;
+  Status fill_transposed_rows(const TensorInfo& tensor, RowType type, uint32_t tensor_cols, Range columns, uint32_t tensor_rows, uint8_t* out, size_t stride) const;
   const TensorFile& file_;
   Model& model_;
+  const unsigned lanes_;
+  const bool by_neuron_;
   Status status_;  // the first error
   std::vector<Job> jobs_;
+  std::vector<NeuronJob> neuron_jobs_;
   std::vector<Stage> stages_;
 };
 
@@ -98,6 +112,6 @@ void plan_qwen3(Model& model, Loader& loader);
 void plan_gemma3(Model& model, Loader& loader);
 void plan_opt(Model& model, Loader& loader);
 
-Status load_model(const ModelSpec& spec, const Kernels* kernels, Pool& pool, const std::function<void(float)>& progress, Model& out);
+Status load_model(const ModelSpec& spec, const Kernels* kernels, Pool& pool, bool by_neuron, const std::function<void(float)>& progress, Model& out);
 
 }  // namespace hunch

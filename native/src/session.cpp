@@ -25,7 +25,36 @@ Status Session::Impl::check(std::span<const int32_t> tokens) const {
   return Status::fine();
 }
 
-bool Session::Impl::extend(std::span<const int32_t> tokens, Logits logits, const std::atomic<bool>& cancel,
+Status Session::Impl::check(const Plan& p) const {
+  const Model& m = engine.model;
+  if (p.layers.size() != m.spec.layers)
+    return Status::error("bad-request", "The plan has " + std::to_string(p.layers.size()) + " layers, the model " + std::to_string(m.spec.layers) + ".");
+  for (size_t i = 0; i < p.layers.size(); i++) {
+    const LayerPlan& l = p.layers[i];
+    if (!(l.gate_threshold >= 0)) return Status::error("bad-request", "The gate threshold of layer " + std::to_string(i) + " is negative or not a number.");
+    if (l.mlp != MlpRoute::dense && !m.layers[i].rows.present())
+      return Status::error("bad-request", "Layer " + std::to_string(i) + " cannot skip neurons: the model was loaded without its neurons apart.");
+  }
+  return Status::fine();
+}
+
+std::shared_ptr<const Plan> Session::Impl::plan() const {
+  std::lock_guard lock(plan_mutex);
+  return current_plan;
+}
+void Session::Impl::set_plan(std::shared_ptr<const Plan> next) {
+  std::lock_guard lock(plan_mutex);
+  current_plan = std::move(next);
+}
+
+Status Session::set_plan(const Plan* plan) {
+  if (plan)
+    if (Status s = impl_->check(*plan); !s.ok()) return s;
+  impl_->set_plan(plan ? std::make_shared<const Plan>(*plan) : nullptr);
+  return Status::fine();
+}
+
+bool Session::Impl::extend(std::span<const int32_t> tokens, const Plan* plan, Logits logits, const std::atomic<bool>& cancel,
                            const std::function<void(uint32_t)>& progress) {
   for (uint32_t done = 0; done < tokens.size();) {
     const auto batch = tokens.subspan(done, std::min<size_t>(kBatch, tokens.size() - done));
@@ -34,7 +63,7 @@ bool Session::Impl::extend(std::span<const int32_t> tokens, Logits logits, const
       std::lock_guard turn(engine.turn);
       const auto begin = Clock::now();
       const bool decoding = tokens.size() == 1;
-      if (!forward(engine.model, engine.pool, kv, scratch, batch, (uint32_t)history.size(), last ? logits : Logits::none, cancel,
+      if (!forward(engine.model, engine.pool, kv, scratch, batch, (uint32_t)history.size(), plan, last ? logits : Logits::none, cancel,
                    decoding ? engine.governor.active() : 0))
         return false;
       if (decoding) engine.governor.finished(ms_since(begin) * 1e-3, engine.pool.starved_seconds());
@@ -62,7 +91,7 @@ Status Session::generate(std::span<const int32_t> prompt, const GenerateOptions&
   const auto progress = [&](uint32_t done) {
     if (events.prefill) events.prefill(done, to_run);
   };
-  if (!s.extend(prompt.subspan((size_t)common), Logits::last, cancel, progress)) {
+  if (!s.extend(prompt.subspan((size_t)common), nullptr, Logits::last, cancel, progress)) {
     result.reason = StopReason::cancelled;
     result.prefill_ms = ms_since(begin);
     return Status::fine();
@@ -91,7 +120,7 @@ Status Session::generate(std::span<const int32_t> prompt, const GenerateOptions&
       result.reason = StopReason::context_full;
       break;
     }
-    if (!s.extend(std::span(&id, 1), Logits::last, cancel)) {
+    if (!s.extend(std::span(&id, 1), s.plan().get(), Logits::last, cancel)) {
       result.reason = StopReason::cancelled;
       break;
     }
@@ -109,10 +138,11 @@ Status Session::score(std::span<const int32_t> tokens, uint32_t from, std::vecto
   // From position `from` on the residual stream is needed, so those positions run whatever the cache holds.
   const auto common = std::mismatch(tokens.begin(), tokens.begin() + from, s.history.begin(), s.history.end()).first - tokens.begin();
   s.history.resize((size_t)common);
+  const std::shared_ptr<const Plan> plan = s.plan();
   for (uint32_t at = (uint32_t)common; at + 1 < tokens.size();) {
     const auto batch = tokens.subspan(at, std::min<size_t>(kBatch, tokens.size() - 1 - at));
     std::lock_guard turn(s.engine.turn);
-    forward(s.engine.model, s.engine.pool, s.kv, s.scratch, batch, at, Logits::none, never);
+    forward(s.engine.model, s.engine.pool, s.kv, s.scratch, batch, at, plan.get(), Logits::none, never);
     const uint32_t first = std::max(at, from), end = at + (uint32_t)batch.size();
     if (first < end)
       score_batch(s.engine.model, s.engine.pool, s.scratch, first - at, tokens.subspan(first + 1, end - first), nll.data() + (first - from),
@@ -127,7 +157,7 @@ Status Session::logits(std::span<const int32_t> tokens, std::vector<float>& out)
   Impl& s = *impl_;
   if (Status status = s.check(tokens); !status.ok()) return status;
   s.history.clear();
-  s.extend(tokens, Logits::last, never);
+  s.extend(tokens, s.plan().get(), Logits::last, never);
   out.assign(s.scratch.logits.begin(), s.scratch.logits.begin() + s.engine.model.spec.vocabulary);
   return Status::fine();
 }
@@ -141,12 +171,13 @@ Status Session::bench(uint32_t prompt_tokens, uint32_t decode_tokens, double& pr
   for (size_t i = 0; i < n; i++) ids[i] = (int32_t)((uint64_t)(i + 1) * 7919 % s.engine.model.spec.vocabulary);
   const auto common = std::mismatch(ids.begin(), ids.begin() + depth, s.history.begin(), s.history.end()).first - ids.begin();
   s.history.resize((size_t)common);
-  s.extend(std::span(ids).first(depth).subspan((size_t)common), Logits::none, never);
+  s.extend(std::span(ids).first(depth).subspan((size_t)common), nullptr, Logits::none, never);
   auto begin = Clock::now();
-  s.extend(std::span(ids).subspan(depth, prompt_tokens), Logits::last, never);
+  s.extend(std::span(ids).subspan(depth, prompt_tokens), nullptr, Logits::last, never);
   prefill_ms = ms_since(begin);
   begin = Clock::now();
-  for (size_t i = depth + prompt_tokens; i < n; i++) s.extend(std::span(&ids[i], 1), Logits::last, never);
+  const std::shared_ptr<const Plan> plan = s.plan();
+  for (size_t i = depth + prompt_tokens; i < n; i++) s.extend(std::span(&ids[i], 1), plan.get(), Logits::last, never);
   decode_ms = ms_since(begin);
   return Status::fine();
 }

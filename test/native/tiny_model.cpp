@@ -45,6 +45,22 @@ void TinyModel::add(const std::string& name, TensorType type, uint32_t cols, uin
   tensors_[name] = std::move(m);
 }
 
+// As an MLP stored by neuron does it: activations unrounded; a quantised matrix's columns at 8 bits, d = max|w| / 127 in half precision.
+std::vector<double> TinyModel::multiply_by_neuron(const std::string& name, const std::vector<double>& x) const {
+  const Matrix& m = tensors_.at(name + ".weight");
+  std::vector<double> out = has(name + ".bias") ? vector(name + ".bias") : std::vector<double>(m.rows.size(), 0.0);
+  for (uint32_t n = 0; n < m.cols; n++)
+    for (uint32_t block = 0; block < m.rows.size(); block += 32) {
+      const uint32_t end = std::min<uint32_t>(block + 32, (uint32_t)m.rows.size());
+      float peak = 0;
+      for (uint32_t i = block; i < end; i++) peak = std::max(peak, std::fabs((float)m.rows[i][n]));
+      const double d = oracle::from_half(oracle::to_half(peak / 127));
+      for (uint32_t i = block; i < end; i++)
+        out[i] += x[n] * (m.quantised ? d * (peak > 0 ? (double)std::lrintf((float)m.rows[i][n] * (127 / peak)) : 0.0) : m.rows[i][n]);
+    }
+  return out;
+}
+
 TinyModel::TinyModel(const TinyOptions& o) : path(temporary_path()), o_(o), random_(o.seed) {
   const bool opt = o.architecture == "opt", gemma = o.architecture == "gemma3", qwen2 = o.architecture == "qwen2", qwen3 = o.architecture == "qwen3";
   spec.path = path.string();
@@ -184,6 +200,8 @@ std::vector<std::vector<double>> TinyModel::forward(const std::vector<int32_t>& 
         const auto& by_neuron = tensors_.at(blk + "ffn_down_t.weight").rows;
         for (uint32_t n = 0; n < o_.ffn_width; n++)
           for (uint32_t i = 0; i < o_.width; i++) down[i] += by_neuron[n][i] * up[n];
+      } else if (o_.activation == Activation::relu || o_.activation == Activation::drelu || o_.by_neuron) {
+        down = multiply_by_neuron(blk + "ffn_down", up);
       } else {
         down = multiply(blk + "ffn_down", up);
       }

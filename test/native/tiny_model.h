@@ -22,6 +22,7 @@ struct TinyOptions {
   bool rope_factors = false;
   uint32_t post_norms_from = ~0u;  // layers from this one on have norms after their branches; gemma3: all
   bool down_by_neuron = false;     // blk.N.ffn_down_t instead of ffn_down
+  bool by_neuron = false;          // run() loads the MLPs by neuron, whatever the activation, and every layer runs exactly
   uint64_t seed = 1;
 };
 
@@ -31,6 +32,7 @@ class TinyModel {
   ~TinyModel();
   TinyModel(const TinyModel&) = delete;
   ModelSpec spec;
+  bool by_neuron() const { return o_.by_neuron; }
   // Logits [tokens][vocabulary] after each token.
   std::vector<std::vector<double>> forward(const std::vector<int32_t>& tokens) const;
   // Bytes of the matrices that every token reads, and the number of weights in all matrices.
@@ -47,6 +49,7 @@ class TinyModel {
   bool has(const std::string& name) const { return tensors_.count(name) > 0; }
   const std::vector<double>& vector(const std::string& name) const { return tensors_.at(name).rows[0]; }
   std::vector<double> multiply(const std::string& name, const std::vector<double>& x) const;  // with its bias, if any
+  std::vector<double> multiply_by_neuron(const std::string& name, const std::vector<double>& x) const;
   std::vector<double> norm(const std::string& name, const std::vector<double>& x) const;
   void rotate(double* head, size_t position, bool windowed) const;
 

@@ -2,6 +2,7 @@
 #include <immintrin.h>
 #include <cmath>
 #include <cstring>
+#include <type_traits>
 
 #include "half.h"
 #include "iq4_values.h"

@@ -54,6 +54,52 @@ struct AttendArgs {
   float* acc;                       // out [queries][v_stride]
 };
 
+// Weights stored row by row (src/rows.h), where what is skipped is not read.
+enum class RowType : uint8_t { nibbles, nibbles_min, bytes, bytes_min, f16, f32 };
+constexpr size_t kRowTypes = 6;
+
+// One token's activations in the order of a row's quants, 16 lanes a chunk; f is in plain order.
+struct RowInput {
+  const float* f;                // [cols]
+  const int8_t* q;               // [cols, padded to whole chunks]
+  const float* d;                // [chunks][16] scale of the lane's block
+  const float* sum;              // [chunks][16] d times the sum of the block's q, in its first lane
+  const int32_t* offset_nibbles; // [chunks][16] -8 times the sum …
+  const int32_t* offset_bytes;   // … and what this ISA's stored bytes are off by
+};
+struct RowBuffer {
+  int8_t* q;
+  float *d, *sum;
+  int32_t *offset_nibbles, *offset_bytes;
+};
+// Rows to ask memory for, one after each row that is worked on: a burst would wait for itself.
+struct Ahead {
+  const uint8_t* rows = nullptr;
+  size_t stride = 0, bytes = 0;
+  const uint32_t* list = nullptr;
+  uint32_t n = 0;
+};
+// out[i] = row list[i] · x (list = null: rows 0 … n - 1, as a stream).
+struct DotRowsArgs {
+  const uint8_t* rows;
+  size_t stride;
+  const uint32_t* list;
+  uint32_t n, cols;
+  RowInput x;
+  float* out;
+  Ahead ahead = {};
+};
+// acc += sum over i of by[i] * row list[i], in this order; acc [cols] in the order of the quants (rows.h: row_columns).
+struct AddRowsArgs {
+  const uint8_t* rows;
+  size_t stride;
+  const uint32_t* list;
+  const float* by;
+  uint32_t n, cols;
+  float* acc;
+  Ahead ahead = {};
+};
+
 struct Kernels {
   Isa isa;
   // Blocks of 32: q = round(x / d), d = max|x| / 127.
@@ -75,6 +121,11 @@ struct Kernels {
   void (*to_f16)(const float* x, uint32_t n, uint16_t* out);
   float (*max_of)(const float* x, uint32_t n);
   double (*sum_exp)(const float* x, uint32_t n, float max);  // sum of exp(x - max), accumulated in double
+  void (*arrange)(const Activations& x, uint32_t cols, const RowBuffer& to);  // one token; cols a multiple of 32
+  void (*dot_rows[kRowTypes])(const DotRowsArgs&);
+  void (*add_rows[kRowTypes])(const AddRowsArgs&);
+  // Appends first + i for every x[i] (or |x[i]|) above the threshold; returns how many. list: room for n.
+  uint32_t (*select)(const float* x, uint32_t n, float threshold, bool absolute, uint32_t first, uint32_t* list);
   void (*fetch)(const void* p, size_t bytes);                // asks for these cache lines, without waiting
   uint64_t (*read_all)(const uint8_t* p, size_t bytes);      // touches every cache line as matmul does
 };

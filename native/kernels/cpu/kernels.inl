@@ -4,6 +4,7 @@
 #include "elementwise.inl"
 #include "matmul.inl"
 #include "attention.inl"
+#include "rows.inl"
 
 inline Kernels make_table(Isa isa) {
   Kernels k{};
@@ -41,6 +42,20 @@ inline Kernels make_table(Isa isa) {
   k.to_f16 = to_f16;
   k.max_of = max_of;
   k.sum_exp = sum_exp;
+  k.arrange = arrange;
+  k.select = select;
+  k.dot_rows[(int)RowType::nibbles] = dot_rows<Nibbles>;
+  k.add_rows[(int)RowType::nibbles] = add_rows<Nibbles>;
+  k.dot_rows[(int)RowType::nibbles_min] = dot_rows<NibblesMin>;
+  k.add_rows[(int)RowType::nibbles_min] = add_rows<NibblesMin>;
+  k.dot_rows[(int)RowType::bytes] = dot_rows<Bytes>;
+  k.add_rows[(int)RowType::bytes] = add_rows<Bytes>;
+  k.dot_rows[(int)RowType::bytes_min] = dot_rows<BytesMin>;
+  k.add_rows[(int)RowType::bytes_min] = add_rows<BytesMin>;
+  k.dot_rows[(int)RowType::f16] = dot_rows<F16>;
+  k.add_rows[(int)RowType::f16] = add_rows<F16>;
+  k.dot_rows[(int)RowType::f32] = dot_rows<F32>;
+  k.add_rows[(int)RowType::f32] = add_rows<F32>;
   k.fetch = fetch;
   k.read_all = read_all;
   return k;

@@ -1,6 +1,7 @@
 // The kernels compiled for scalar; the flags stand in CMakeLists.txt.
 #include <cmath>
 #include <cstring>
+#include <type_traits>
 
 #include "half.h"
 #include "iq4_values.h"

@@ -115,4 +115,46 @@ inline int32_t vi_sum(vi x) {
   return _mm_cvtsi128_si32(_mm_add_epi32(c, _mm_shuffle_epi32(c, 0xB1)));
 }
 
-inline void prefetch(const void* p) { _mm_prefetch((const char*)p, _MM_HINT_T0); }
+// asm: GCC drops calls of functions that only prefetch, for want of an effect.
+inline void prefetch(const void* p) { asm volatile("prefetcht0 %0" : : "m"(*(const char*)p)); }
+
+// For rows.inl: a lane has activations of its own.
+inline vi vi_load(const int32_t* p) { return {_mm256_loadu_si256((const __m256i*)p), _mm256_loadu_si256((const __m256i*)(p + 8))}; }
+inline vi dot4_vector(vi acc, vb w, vb x) { return {dot4_half(acc.a, w.a, x.a), dot4_half(acc.b, w.b, x.b)}; }
+inline __m256i dot4_bytes_half(__m256i acc, __m256i w, __m256i x) {
+  w = _mm256_xor_si256(w, _mm256_set1_epi8((char)0x80));
+  return dot4_half(acc, _mm256_abs_epi8(w), _mm256_sign_epi8(x, w));
+}
+inline vi dot4_bytes(vi acc, vb w, vb x) { return {dot4_bytes_half(acc.a, w.a, x.a), dot4_bytes_half(acc.b, w.b, x.b)}; }
+// 32 bytes: the low nibbles, then the high ones.
+inline vb vb_split(const uint8_t* p) {
+  const __m256i w = _mm256_loadu_si256((const __m256i*)p), m = _mm256_set1_epi8(0x0F);
+  return {_mm256_and_si256(w, m), _mm256_and_si256(_mm256_srli_epi16(w, 4), m)};
+}
+// Lane i = p[i / L]; reads 16 values.
+template <int L>
+inline vf vf_load_f16_spread(const uint16_t* p) {
+  if constexpr (L == 1) return vf_load_f16(p);
+  constexpr int shift = L == 2 ? 1 : L == 4 ? 2 : 3;
+  const __m256 low = _mm256_cvtph_ps(_mm_loadu_si128((const __m128i*)p));
+  const __m256i index = _mm256_setr_epi32(0, 1, 2, 3, 4, 5, 6, 7);
+  return {_mm256_permutevar8x32_ps(low, _mm256_srli_epi32(index, shift)),
+          _mm256_permutevar8x32_ps(low, _mm256_srli_epi32(_mm256_add_epi32(index, _mm256_set1_epi32(8)), shift))};
+}
+// Nibble K of each lane, less Zero.
+template <int K, int Zero>
+inline __m256 nibble_half(__m256i w) {
+  const __m256i q = _mm256_and_si256(_mm256_srli_epi32(w, 4 * K), _mm256_set1_epi32(15));
+  return _mm256_cvtepi32_ps(Zero ? _mm256_sub_epi32(q, _mm256_set1_epi32(Zero)) : q);
+}
+template <int K, int Zero>
+inline vf vf_nibble(vb w) { return {nibble_half<K, Zero>(w.a), nibble_half<K, Zero>(w.b)}; }
+template <int B>
+inline vf vf_byte(vb w) {
+  const __m256i m = _mm256_set1_epi32(255);
+  return {_mm256_cvtepi32_ps(_mm256_and_si256(_mm256_srli_epi32(w.a, 8 * B), m)), _mm256_cvtepi32_ps(_mm256_and_si256(_mm256_srli_epi32(w.b, 8 * B), m))};
+}
+inline uint32_t vf_above(vf x, float threshold) {
+  const __m256 t = _mm256_set1_ps(threshold);
+  return (uint32_t)_mm256_movemask_ps(_mm256_cmp_ps(x.a, t, _CMP_GT_OQ)) | (uint32_t)_mm256_movemask_ps(_mm256_cmp_ps(x.b, t, _CMP_GT_OQ)) << 8;
+}

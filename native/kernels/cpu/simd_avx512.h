@@ -65,4 +65,34 @@ inline float vf_sum(vf a) {
 inline float vf_peak(vf a) { return _mm512_reduce_max_ps(a.v); }
 inline int32_t vi_sum(vi a) { return _mm512_reduce_add_epi32(a.v); }
 
-inline void prefetch(const void* p) { _mm_prefetch((const char*)p, _MM_HINT_T0); }
+// asm: GCC drops calls of functions that only prefetch, for want of an effect.
+inline void prefetch(const void* p) { asm volatile("prefetcht0 %0" : : "m"(*(const char*)p)); }
+
+// For rows.inl: a lane has activations of its own.
+inline vi vi_load(const int32_t* p) { return {_mm512_loadu_si512(p)}; }
+inline vi dot4_vector(vi acc, vb w, vb x) { return {_mm512_dpbusd_epi32(acc.v, w.v, x.v)}; }
+inline vi dot4_bytes(vi acc, vb w, vb x) { return dot4_vector(acc, w, x); }  // off by kQ8Bias * sum(x)
+// 32 bytes: the low nibbles, then the high ones.
+inline vb vb_split(const uint8_t* p) {
+  const __m256i w = _mm256_loadu_si256((const __m256i*)p), m = _mm256_set1_epi8(0x0F);
+  return {_mm512_inserti64x4(_mm512_castsi256_si512(_mm256_and_si256(w, m)), _mm256_and_si256(_mm256_srli_epi16(w, 4), m), 1)};
+}
+// Lane i = p[i / L]; reads 16 values.
+template <int L>
+inline vf vf_load_f16_spread(const uint16_t* p) {
+  if constexpr (L == 1) return vf_load_f16(p);
+  const __m512i index = _mm512_srli_epi32(_mm512_setr_epi32(0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15), L == 2 ? 1 : L == 4 ? 2 : 3);
+  return {_mm512_permutexvar_ps(index, vf_load_f16(p).v)};
+}
+// Nibble K of each lane, less Zero.
+template <int K, int Zero>
+inline vf vf_nibble(vb w) {
+  constexpr float z = Zero;
+  const __m512 values = _mm512_setr_ps(0 - z, 1 - z, 2 - z, 3 - z, 4 - z, 5 - z, 6 - z, 7 - z, 8 - z, 9 - z, 10 - z, 11 - z, 12 - z, 13 - z, 14 - z, 15 - z);
+  return {_mm512_permutexvar_ps(K ? _mm512_srli_epi32(w.v, 4 * K) : w.v, values)};
+}
+template <int B>
+inline vf vf_byte(vb w) {
+  return {_mm512_cvtepi32_ps(_mm512_and_si512(_mm512_srli_epi32(w.v, 8 * B), _mm512_set1_epi32(255)))};
+}
+inline uint32_t vf_above(vf a, float threshold) { return _mm512_cmp_ps_mask(a.v, _mm512_set1_ps(threshold), _CMP_GT_OQ); }

@@ -89,6 +89,57 @@ inline float vf_sum(vf a) {
 }
 inline float vf_peak(vf a) { return vmaxnmvq_f32(vmaxnmq_f32(vmaxnmq_f32(a.v[0], a.v[1]), vmaxnmq_f32(a.v[2], a.v[3]))); }
 inline int32_t vi_sum(vi a) { return vaddvq_s32(vaddq_s32(vaddq_s32(a.v[0], a.v[1]), vaddq_s32(a.v[2], a.v[3]))); }
+
+// For rows.inl: a lane has activations of its own.
+inline vi vi_load(const int32_t* p) { vi r; HUNCH_REGS r.v[i] = vld1q_s32(p + 4 * i); return r; }
+inline vi dot4_vector(vi acc, vb w, vb x) {
+  HUNCH_REGS acc.v[i] = vdotq_s32(acc.v[i], vreinterpretq_s8_u8(w.v[i]), vreinterpretq_s8_u8(x.v[i]));
+  return acc;
+}
+inline vi dot4_bytes(vi acc, vb w, vb x) {
+  HUNCH_REGS w.v[i] = veorq_u8(w.v[i], vdupq_n_u8(0x80));
+  return dot4_vector(acc, w, x);
+}
+// 32 bytes: the low nibbles, then the high ones.
+inline vb vb_split(const uint8_t* p) {
+  const uint8x16_t a = vld1q_u8(p), b = vld1q_u8(p + 16), m = vdupq_n_u8(0x0F);
+  return {{vandq_u8(a, m), vandq_u8(b, m), vshrq_n_u8(a, 4), vshrq_n_u8(b, 4)}};
+}
+template <int L>
+inline vf vf_load_f16_spread(const uint16_t* p) {
+  uint16_t t[16];
+  for (int i = 0; i < 16; i++) t[i] = p[i / L];
+  return vf_load_f16(t);
+}
+// Nibble K of each lane, less Zero.
+template <int K, int Zero>
+inline vf vf_nibble(vb w) {
+  vf r;
+  HUNCH_REGS {
+    uint32x4_t q = vreinterpretq_u32_u8(w.v[i]);
+    if constexpr (K > 0) q = vshrq_n_u32(q, 4 * K);
+    r.v[i] = vcvtq_f32_s32(vsubq_s32(vreinterpretq_s32_u32(vandq_u32(q, vdupq_n_u32(15))), vdupq_n_s32(Zero)));
+  }
+  return r;
+}
+template <int B>
+inline vf vf_byte(vb w) {
+  vf r;
+  HUNCH_REGS {
+    uint32x4_t q = vreinterpretq_u32_u8(w.v[i]);
+    if constexpr (B > 0) q = vshrq_n_u32(q, 8 * B);
+    r.v[i] = vcvtq_f32_u32(vandq_u32(q, vdupq_n_u32(255)));
+  }
+  return r;
+}
+inline uint32_t vf_above(vf a, float threshold) {
+  float t[16];
+  vf_store(t, a);
+  uint32_t m = 0;
+  for (int i = 0; i < 16; i++) m |= (uint32_t)(t[i] > threshold) << i;
+  return m;
+}
 #undef HUNCH_REGS
 
-inline void prefetch(const void* p) { __builtin_prefetch(p); }
+// asm: GCC drops calls of functions that only prefetch, for want of an effect.
+inline void prefetch(const void* p) { asm volatile("prfm pldl1keep, %0" : : "Q"(*(const char*)p)); }

@@ -70,6 +70,31 @@ inline int32_t vi_sum(vi a) {
   HUNCH_LANES s += a.v[i];
   return s;
 }
+
+// For rows.inl: a lane has activations of its own.
+inline vi vi_load(const int32_t* p) { vi r; HUNCH_LANES r.v[i] = p[i]; return r; }
+inline vi dot4_vector(vi acc, vb w, vb x) {
+  HUNCH_LANES for (int j = 0; j < 4; j++) acc.v[i] += (int32_t)w.v[4 * i + j] * (int8_t)x.v[4 * i + j];
+  return acc;
+}
+inline vi dot4_bytes(vi acc, vb w, vb x) {
+  HUNCH_LANES for (int j = 0; j < 4; j++) acc.v[i] += ((int32_t)w.v[4 * i + j] - 128) * (int8_t)x.v[4 * i + j];
+  return acc;
+}
+// 32 bytes: the low nibbles, then the high ones.
+inline vb vb_split(const uint8_t* p) {
+  vb r;
+  for (int i = 0; i < 32; i++) r.v[i] = p[i] & 15, r.v[i + 32] = p[i] >> 4;
+  return r;
+}
+template <int L>
+inline vf vf_load_f16_spread(const uint16_t* p) { vf r; HUNCH_LANES r.v[i] = f16_to_f32(p[i / L]); return r; }
+// Nibble K of each lane, less Zero.
+template <int K, int Zero>
+inline vf vf_nibble(vb w) { vf r; HUNCH_LANES r.v[i] = (float)((w.v[4 * i + K / 2] >> 4 * (K % 2) & 15) - Zero); return r; }
+template <int B>
+inline vf vf_byte(vb w) { vf r; HUNCH_LANES r.v[i] = w.v[4 * i + B]; return r; }
+inline uint32_t vf_above(vf a, float threshold) { uint32_t m = 0; HUNCH_LANES m |= (uint32_t)(a.v[i] > threshold) << i; return m; }
 #undef HUNCH_LANES
 
 inline void prefetch(const void*) {}

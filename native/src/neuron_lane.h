@@ -1,0 +1,148 @@
+// An MLP by neuron as one lane does it: which neurons to compute, computing them, and adding up what the lanes found.
+#pragma once
+
+#include "lane.h"
+
+namespace hunch {
+
+struct NeuronLane {
+  Lane& w;
+  const Layer& l;
+  const NeuronRows& r;
+  const LayerPlan& plan;
+  NeuronScratch& n;
+  const Activations x;                        // [batch][width]
+  const uint32_t layer, first_token, tokens;  // a tile of the batch
+
+  static constexpr uint32_t kTogether = 16;  // bundles that are read, multiplied and added as one; as many again are on their way
+
+  const float* gates(uint32_t turn, uint32_t t) const { return n.first[turn].data() + (size_t)t * r.part_neurons; }
+  const uint32_t* list(uint32_t turn, uint32_t t) const { return n.list[turn].data() + (size_t)t * r.part_neurons; }
+  float* sums(uint32_t t, uint32_t part) const { return w.s.parts.data() + ((size_t)t * r.parts + part) * r.columns.size(); }
+
+  void run() {
+    if (r.width % kQuantBlock == 0)
+      for (uint32_t t = 0; t < tokens; t++) w.k.arrange(token(t), r.width, n.input.buffer(t, r.width));
+    const Range mine = share((uint32_t)r.slices.size(), w.lane, w.lanes);
+    for (uint32_t i = mine.begin; i < mine.end; i++) {
+      // A part's neurons are chosen, and asked for, while those of the part before are computed.
+      const NeuronRows::Slice& slice = r.slices[i];
+      for (uint32_t part = slice.parts.begin; part < slice.parts.end; part++) {
+        const bool first = part == slice.parts.begin;
+        choose(slice, part, part % 2, first ? Ahead{} : bundles(slice, list((part - 1) % 2, 0), 0, std::min(kTogether, n.count[(part - 1) % 2][0])));
+        if (part > slice.parts.begin) compute(slice, part - 1, (part - 1) % 2);
+      }
+      if (slice.parts.begin < slice.parts.end) compute(slice, slice.parts.end - 1, (slice.parts.end - 1) % 2);
+    }
+  }
+
+ private:
+  Activations token(uint32_t t) const {
+    const size_t first = (size_t)(first_token + t) * r.width;
+    return {x.f + first, x.q + first, x.d + first / kQuantBlock, x.sum + first / kQuantBlock * 2};
+  }
+  RowInput input(uint32_t t) const { return n.input.view(t, r.width, x.f + (size_t)(first_token + t) * r.width); }
+
+  // Bundles to ask for; of their first or second row only, where `bytes` is given.
+  Ahead bundles(const NeuronRows::Slice& slice, const uint32_t* chosen, uint32_t begin, uint32_t end, size_t from = 0, size_t bytes = 0) const {
+    return {slice.bundles + from, r.bundle_stride, bytes ? bytes : r.bundle_stride, chosen + begin, end - begin};
+  }
+
+  void choose(const NeuronRows::Slice& slice, uint32_t part, uint32_t turn, Ahead ahead) {
+    const Range all = r.neurons_of(part), mine = r.neurons_of(slice);
+    const uint32_t begin = all.begin - mine.begin, count = all.end - all.begin;
+    // In a batch, 16 rows stay in L1 while the tokens pass over them.
+    const uint32_t step = tokens == 1 ? count : 16;
+    for (uint32_t i = 0; i < count; i += step)
+      for (uint32_t t = 0; t < tokens; t++, ahead = {})
+        w.k.dot_rows[(int)r.first]({slice.first + (size_t)(begin + i) * r.first_stride, r.first_stride, nullptr, std::min(step, count - i), r.width,
+                                    input(t), n.first[turn].data() + (size_t)t * r.part_neurons + i, ahead});
+    for (uint32_t t = 0; t < tokens; t++) {
+      float* first = n.first[turn].data() + (size_t)t * r.part_neurons;
+      uint32_t* chosen = n.list[turn].data() + (size_t)t * r.part_neurons;
+      if (!r.gated && !l.up_bias.empty()) w.k.add(first, l.up_bias.data() + all.begin, count);
+      n.count[turn][t] = select(first, count, begin, chosen);
+    }
+  }
+
+  // Of a part's gates, those that are computed; `chosen` counts from the slice's first neuron.
+  uint32_t select(const float* first, uint32_t count, uint32_t begin, uint32_t* chosen) const {
+    const Activation act = w.model.spec.activation;
+    const bool zeros = act == Activation::relu || act == Activation::drelu;
+    // What is zero is skipped in a batch whatever the plan says: it changes no bit of the result. One dense token reads all, as dense means.
+    if (plan.mlp == MlpRoute::dense && !(zeros && w.tokens > 1)) {
+      for (uint32_t i = 0; i < count; i++) chosen[i] = begin + i;
+      return count;
+    }
+    const float threshold = plan.mlp == MlpRoute::dense ? 0 : plan.gate_threshold;
+    if (zeros) return w.k.select(first, count, threshold, false, begin, chosen);
+    float* value = n.value.data();
+    std::copy_n(first, count, value);
+    w.k.activate[(int)act](value, count);
+    return w.k.select(value, count, threshold, true, begin, chosen);
+  }
+
+  void compute(const NeuronRows::Slice& slice, uint32_t part, uint32_t turn) {
+    const uint32_t begin = r.neurons_of(part).begin - r.neurons_of(slice).begin, global = r.neurons_of(slice).begin;
+    const int act = (int)w.model.spec.activation;
+    for (uint32_t t = 0; t < tokens; t++) {
+      const uint32_t* chosen = list(turn, t);
+      const float* first = gates(turn, t);
+      const uint32_t count = n.count[turn][t];
+      float* acc = sums(t, part);
+      std::fill_n(acc, r.columns.size(), 0.0f);
+      float *value = n.value.data(), *up = n.up.data();
+      for (uint32_t i = 0; i < count; i += kTogether) {
+        const uint32_t some = std::min(kTogether, count - i);
+        const uint32_t next = std::min(i + kTogether, count), after = std::min(next + kTogether, count);
+        for (uint32_t j = 0; j < some; j++) value[j] = first[chosen[i + j] - begin];
+        if (r.gated) {
+          w.k.dot_rows[(int)r.up]({slice.bundles, r.bundle_stride, chosen + i, some, r.width, input(t), up,
+                                   bundles(slice, chosen, next, after, 0, r.down_offset)});
+          if (!l.up_bias.empty())
+            for (uint32_t j = 0; j < some; j++) up[j] += l.up_bias[global + chosen[i + j]];
+          w.k.gate[act](value, up, some);
+        } else {
+          w.k.activate[act](value, some);
+        }
+        w.k.add_rows[(int)r.down]({slice.bundles + r.down_offset, r.bundle_stride, chosen + i, value, some, r.width, acc,
+                                  bundles(slice, chosen, next, after, r.down_offset, r.bundle_stride - r.down_offset)});
+      }
+      if (w.tokens == 1) n.computed[layer] += count;
+    }
+  }
+};
+
+// x += down(act(gate) * up), by neuron; between barriers, and ends with one.
+inline void run_neurons(Lane& w, uint32_t layer, const LayerPlan& plan, const Activations& x) {
+  const Layer& l = w.model.layers[layer];
+  const NeuronRows& r = l.rows;
+  const uint32_t width = r.width, places = (uint32_t)r.columns.size();
+  const Norm& norm = l.post_ffn_norm;
+  float* out = norm.present() ? w.s.branch.data() : w.s.x.data();
+  const Range blocks = w.share_of((places + 15) / 16);
+  for (uint32_t first = 0; first < w.tokens; first += kNeuronTile) {
+    const uint32_t tile = std::min(kNeuronTile, w.tokens - first);
+    NeuronLane{w, l, r, plan, w.s.neurons[w.lane], x, layer, first, tile}.run();
+    w.pool.barrier();
+    // This lane's places of every token: the parts in their order, then into x where their columns are.
+    const uint32_t begin = blocks.begin * 16, count = std::min(blocks.end * 16, places) - begin;
+    float* sum = w.s.lane[w.lane].f.data();
+    for (uint32_t t = 0; t < tile; t++) {
+      const float* part = w.s.parts.data() + (size_t)t * r.parts * places + begin;
+      std::copy_n(part, count, sum);
+      for (uint32_t p = 1; p < r.parts; p++) w.k.add(sum, part + (size_t)p * places, count);
+      float* to = out + (size_t)(first + t) * width;
+      for (uint32_t i = 0; i < count; i++) {
+        const uint32_t c = r.columns[begin + i];
+        if (c == width) continue;
+        const float value = sum[i] + (l.down_bias.empty() ? 0 : l.down_bias[c]);
+        to[c] = norm.present() ? value : to[c] + value;
+      }
+    }
+    w.pool.barrier();
+  }
+  if (norm.present()) w.add_branch(norm);
+}
+
+}  // namespace hunch

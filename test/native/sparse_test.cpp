@@ -1,0 +1,144 @@
+// Skipping neurons: what may not change a bit, what may, and by how much.
+#include <algorithm>
+#include <thread>
+
+#include "tiny_model.h"
+
+using namespace hunch;
+
+namespace {
+
+std::shared_ptr<Engine> load(const TinyModel& model, unsigned threads, std::optional<Isa> isa = {}) {
+  std::shared_ptr<Engine> engine;
+  LoadOptions options;
+  options.threads = threads;
+  options.isa = isa;
+  options.by_neuron = true;
+  REQUIRE(Engine::load(model.spec, options, engine).ok());
+  return engine;
+}
+
+std::unique_ptr<Session> open(Engine& engine) {
+  std::unique_ptr<Session> session;
+  REQUIRE(engine.new_session(512, session).ok());
+  return session;
+}
+
+Plan plan_of(uint32_t layers, MlpRoute route, float gate = 0) {
+  Plan plan;
+  plan.layers.resize(layers, {.mlp = route, .gate_threshold = gate});
+  return plan;
+}
+
+// Logits after every token, each run as a decode step.
+std::vector<float> decode(Session& session, std::span<const int32_t> tokens) {
+  std::vector<float> all, nll;
+  for (size_t n = 1; n < tokens.size(); n++) {
+    REQUIRE(session.score(tokens.first(n + 1), (uint32_t)(n - 1), nll).ok());
+    all.insert(all.end(), nll.begin(), nll.end());
+  }
+  return all;
+}
+
+const TinyOptions kRelu{.matrices = TensorType::Q4_0, .embedding = TensorType::Q8_0, .activation = Activation::relu, .layers = 3, .width = 96, .ffn_width = 320, .down_by_neuron = true};
+
+}  // namespace
+
+TEST_CASE("sparse: exact gives dense's bits where skipped neurons are zeros") {
+  for (Activation activation : {Activation::relu, Activation::drelu})
+    for (TensorType type : {TensorType::Q4_0, TensorType::Q5_1, TensorType::Q8_0, TensorType::F16})
+      for (bool by_neuron : {false, true})
+        for (Isa isa : supported_isas()) {
+          TinyOptions o = kRelu;
+          o.activation = activation, o.matrices = type, o.down_by_neuron = by_neuron;
+          const TinyModel model(o);
+          const auto tokens = random_tokens(24, o.vocabulary, 5);
+          const auto engine = load(model, 2, isa);
+          const auto session = open(*engine);
+          const std::vector<float> dense = decode(*session, tokens);
+          const Plan exact = plan_of(o.layers, MlpRoute::exact);
+          REQUIRE(session->set_plan(&exact).ok());
+          CHECK(same_bits(decode(*session, tokens), dense));
+        }
+}
+
+TEST_CASE("sparse: the same bits for any number of threads and as a batch") {
+  for (float gate : {0.0f, 0.2f, 1e9f}) {
+    const TinyModel model(kRelu);
+    const auto tokens = random_tokens(60, kRelu.vocabulary, 6);
+    const Plan plan = plan_of(kRelu.layers, MlpRoute::exact, gate);
+    std::vector<float> first;
+    for (unsigned threads : {1u, 2u, 3u, 7u}) {
+      const auto engine = load(model, threads);
+      const auto session = open(*engine);
+      REQUIRE(session->set_plan(&plan).ok());
+      const std::vector<float> steps = decode(*session, tokens);
+      std::vector<float> batch;
+      const auto other = open(*engine);
+      REQUIRE(other->set_plan(&plan).ok());
+      REQUIRE(other->score(tokens, 0, batch).ok());
+      CHECK(same_bits(steps, batch));
+      if (first.empty()) first = steps;
+      CHECK(same_bits(steps, first));
+    }
+  }
+}
+
+TEST_CASE("sparse: a higher threshold computes fewer neurons and strays further") {
+  const TinyModel model(kRelu);
+  const auto tokens = random_tokens(60, kRelu.vocabulary, 7);
+  const auto engine = load(model, 2);
+  const auto session = open(*engine);
+  const std::vector<float> dense = decode(*session, tokens);
+  double before = -1;
+  for (float gate : {0.0f, 0.05f, 0.3f, 1e9f}) {
+    const Plan plan = plan_of(kRelu.layers, MlpRoute::exact, gate);
+    REQUIRE(session->set_plan(&plan).ok());
+    const std::vector<float> sparse = decode(*session, tokens);
+    double distance = 0;
+    for (size_t i = 0; i < dense.size(); i++) distance += std::fabs(sparse[i] - dense[i]);
+    CHECK(distance >= before);
+    before = distance;
+  }
+  CHECK(before > 0.1);
+}
+
+TEST_CASE("sparse: the plan changes while a reply is written") {
+  const TinyModel model(kRelu);
+  const auto engine = load(model, 2);
+  const auto session = open(*engine);
+  const Plan exact = plan_of(kRelu.layers, MlpRoute::exact);
+  std::atomic<bool> done{false};
+  std::thread slider([&] {
+    for (int i = 0; !done; i++) CHECK(session->set_plan(i % 2 ? &exact : nullptr).ok());
+  });
+  GenerateOptions options;
+  options.max_tokens = 200;
+  std::vector<int32_t> moved, still;
+  GenerateResult result;
+  const std::atomic<bool> cancel{false};
+  const std::vector<int32_t> prompt = {1, 2, 3};
+  CHECK(session->generate(prompt, options, {{}, [&](int32_t id) { moved.push_back(id); }}, cancel, result).ok());
+  done = true;
+  slider.join();
+  const auto other = open(*engine);
+  CHECK(other->generate(prompt, options, {{}, [&](int32_t id) { still.push_back(id); }}, cancel, result).ok());
+  CHECK(moved == still);  // both stops give the same text
+}
+
+TEST_CASE("sparse: plans that do not fit are refused and change nothing") {
+  const TinyModel model(kRelu);
+  const auto engine = load(model, 2);
+  const auto session = open(*engine);
+  const Plan shorter = plan_of(kRelu.layers - 1, MlpRoute::exact);
+  CHECK(session->set_plan(&shorter).code == "bad-request");
+  Plan nan = plan_of(kRelu.layers, MlpRoute::exact, kNan);
+  CHECK(session->set_plan(&nan).code == "bad-request");
+  std::shared_ptr<Engine> packed;
+  const TinyModel silu({.layers = 3});
+  REQUIRE(Engine::load(silu.spec, {}, packed).ok());
+  const auto dense = open(*packed);
+  const Plan exact = plan_of(3, MlpRoute::exact);
+  CHECK(dense->set_plan(&exact).code == "bad-request");
+  CHECK(dense->set_plan(nullptr).ok());
+}
