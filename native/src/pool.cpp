@@ -34,9 +34,10 @@ Pool::~Pool() {
 }
 
 void Pool::barrier() {
-  if (active_ == 1) return;
+  const unsigned active = active_;  // read before arriving: after that, the caller may start the next run
+  if (active == 1) return;
   const uint32_t phase = phase_.load(std::memory_order_relaxed);
-  if (arrived_.fetch_add(1, std::memory_order_acq_rel) + 1 == active_) {
+  if (arrived_.fetch_add(1, std::memory_order_acq_rel) + 1 == active) {
     arrived_.store(0, std::memory_order_relaxed);
     phase_.store(phase + 1, std::memory_order_release);
     return;
