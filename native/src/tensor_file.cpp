@@ -9,11 +9,8 @@
 #ifdef _WIN32
 #include <io.h>
 #include <windows.h>
-#define open _open
-#define close _close
 #else
 #include <unistd.h>
-#define O_BINARY 0
 #endif
 
 #include "half.h"
@@ -40,6 +37,16 @@ TensorFile::~TensorFile() {
   if (fd_ >= 0) close(fd_);
 }
 
+static int open_to_read(const std::string& path) {
+#ifdef _WIN32
+  std::wstring wide(path.size() + 1, 0);  // the path is UTF-8, which open() would take for the code page's characters
+  if (!MultiByteToWideChar(CP_UTF8, 0, path.c_str(), -1, wide.data(), (int)wide.size())) wide[0] = 0;
+  return _wopen(wide.c_str(), _O_RDONLY | _O_BINARY);
+#else
+  return open(path.c_str(), O_RDONLY);
+#endif
+}
+
 static std::string shape_text(const TensorInfo& t) {
   std::string s = "[";
   for (size_t i = 0; i < t.shape.size(); i++) s += (i ? ", " : "") + std::to_string(t.shape[i]);
@@ -48,7 +55,7 @@ static std::string shape_text(const TensorInfo& t) {
 
 Status TensorFile::open(const ModelSpec& spec) {
   path_ = spec.path;
-  fd_ = ::open(path_.c_str(), O_RDONLY | O_BINARY);
+  fd_ = open_to_read(path_);
   if (fd_ < 0)
     return Status::error("model-missing", "Cannot open the model file " + path_ + ": " + std::strerror(errno) +
                                               ". Check that it still exists and may be read, or download it again.");
