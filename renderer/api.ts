@@ -38,6 +38,11 @@ export const api = {
     status: () => open(window.api.engine.status()),
     restart: () => open(window.api.engine.restart()),
   },
+  sparsity: {
+    state: () => open(window.api.sparsity.state()),
+    calibrate: () => open(window.api.sparsity.calibrate()),
+    cancelCalibration: () => open(window.api.sparsity.cancelCalibration()),
+  },
   chats: {
     list: () => open(window.api.chats.list()),
     search: (query: string) => open(window.api.chats.search({ query })),

@@ -7,6 +7,7 @@ import { liveReplyOf } from '../store/repliesSlice';
 import { useStore } from '../store/store';
 import css from './Composer.module.css';
 import { ContextMeter } from './ContextMeter';
+import { SparsityReadout } from './SparsityReadout';
 import { Tip } from './Tip';
 
 export function Composer() {
@@ -75,7 +76,10 @@ export function Composer() {
         <span className={css.hint}>
           <kbd>Enter</kbd> sends, <kbd>Shift+Enter</kbd> starts a line. Small models make mistakes; check what matters.
         </span>
-        <ContextMeter />
+        <span className={css.facts}>
+          <SparsityReadout />
+          <ContextMeter />
+        </span>
       </div>
     </div>
   );

@@ -1,22 +1,37 @@
 import { defaultSampling } from '../../electron/contract/entities';
 import type { Settings } from '../../electron/contract/entities';
+import type { Sparsity } from '../../electron/contract/sparsity';
 import { useDebouncedSave } from '../lib/useDebouncedSave';
 import { useStore } from '../store/store';
+import { SparsitySlider } from './SparsitySlider';
+import { SparsityToggles } from './SparsityToggles';
 import { SamplingControls } from './SamplingControls';
 import css from './SettingsDialog.module.css';
 import { SystemPromptField } from './SystemPromptField';
 
-type Defaults = Pick<Settings, 'defaultSystemPrompt' | 'defaultSampling'>;
+type Defaults = Pick<Settings, 'defaultSystemPrompt' | 'defaultSampling' | 'defaultSparsity'>;
+
+const noOffers = { correction: false, speculation: false };
 
 /** What a new chat starts with. Existing chats keep theirs. */
 export function DefaultsSettings() {
   const settings = useStore((s) => s.settings);
   const setSettings = useStore((s) => s.setSettings);
+  const offers = useStore((s) => s.sparsity?.offers ?? noOffers);
   const [edited, edit, flush] = useDebouncedSave<Partial<Defaults>>((patch) => void setSettings(patch));
   if (!settings) return null;
   const shown = { ...settings, ...edited };
+  const { defaultSparsity, defaultSampling: sampling } = shown;
+  const move = (patch: Partial<Sparsity>): void =>
+    edit({ ...edited, defaultSparsity: { ...defaultSparsity, ...patch } });
   return (
     <div onBlur={flush}>
+      <section className={css.group}>
+        <h3>Sparsity</h3>
+        <p className={css.hint}>A model that lacks a stop runs at the nearest one before it.</p>
+        <SparsitySlider position={defaultSparsity.position} state={null} onChange={(position) => move({ position })} />
+        <SparsityToggles value={defaultSparsity} offers={offers} temperature={sampling.temperature} onChange={move} />
+      </section>
       <section className={css.group}>
         <h3>System prompt</h3>
         <SystemPromptField

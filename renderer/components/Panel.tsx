@@ -1,18 +1,20 @@
 import { X } from 'lucide-react';
-import { useShallow } from 'zustand/react/shallow';
 import { shownConfig } from '../store/chatsSlice';
 import { useStore } from '../store/store';
 import { IconButton } from './IconButton';
 import css from './Panel.module.css';
 import { PanelSection } from './PanelSection';
 import { SamplingControls } from './SamplingControls';
+import { SparsitySettings } from './SparsitySettings';
 import { SystemPromptField } from './SystemPromptField';
 import { defaultSampling } from '../../electron/contract/entities';
 
 /** The right-hand panel: how this chat is answered. One PanelSection per concern. */
 export function Panel() {
   const chatId = useStore((s) => s.activeId);
-  const { systemPrompt, sampling } = useStore(useShallow(shownConfig));
+  // One by one: a slider that is dragged must not draw the whole panel again.
+  const systemPrompt = useStore((s) => shownConfig(s).systemPrompt);
+  const sampling = useStore((s) => shownConfig(s).sampling);
   const defaults = useStore((s) => s.settings?.defaultSampling ?? defaultSampling);
   const { configureChat, flushConfigure, togglePanel } = useStore.getState();
   return (
@@ -24,6 +26,9 @@ export function Panel() {
         </IconButton>
       </div>
       <div className={css.body}>
+        <PanelSection title="Sparsity">
+          <SparsitySettings />
+        </PanelSection>
         <PanelSection title="System prompt">
           <SystemPromptField
             key={chatId ?? 'new'}

@@ -10,6 +10,8 @@ function receive(event: AppEvent): void {
       return s.receiveEngine(event.status);
     case 'chats':
       return s.receiveChats(event.chats);
+    case 'sparsity':
+      return s.receiveSparsity(event.state);
     case 'models':
       return s.receiveModels(event.models);
     case 'download':
@@ -29,6 +31,7 @@ export async function boot(): Promise<void> {
   await Promise.all([
     api.settings.get().then((settings) => useStore.setState({ settings }), report),
     api.engine.status().then((engine) => useStore.setState({ engine }), report),
+    api.sparsity.state().then((sparsity) => useStore.setState({ sparsity }), report),
     api.models.list().then(receiveModels, report),
     api.chats.list().then(receiveChats, report),
     api.app.info().then((appInfo) => useStore.setState({ appInfo }), report),

@@ -1,11 +1,13 @@
 import { defaultSampling } from '../../electron/contract/entities';
 import type { Chat, ChatSummary, Sampling } from '../../electron/contract/entities';
+import { defaultSparsity } from '../../electron/contract/sparsity';
+import type { Sparsity } from '../../electron/contract/sparsity';
 import { api } from '../api';
 import { newChatKey } from './draftsSlice';
 import type { Slice } from './store';
 
 /** What the panel edits. */
-export type ChatConfig = Pick<Chat, 'systemPrompt' | 'sampling' | 'modelId'>;
+export type ChatConfig = Pick<Chat, 'systemPrompt' | 'sampling' | 'sparsity' | 'modelId'>;
 
 export interface ChatsSlice {
   /** Every chat's title and dates, by id. */
@@ -45,7 +47,7 @@ const searchPauseMs = 120;
 /** The configuration shown in the panel for the active chat, or null before anything is loaded. */
 export function shownConfig(
   s: Pick<ChatsSlice, 'activeId' | 'chats' | 'newChatConfig'> & {
-    settings: { defaultSystemPrompt: string; defaultSampling: Sampling } | null;
+    settings: { defaultSystemPrompt: string; defaultSampling: Sampling; defaultSparsity: Sparsity } | null;
   },
 ): ChatConfig {
   const chat = s.activeId ? s.chats[s.activeId] : undefined;
@@ -53,6 +55,7 @@ export function shownConfig(
   return {
     systemPrompt: s.settings?.defaultSystemPrompt ?? '',
     sampling: s.settings?.defaultSampling ?? defaultSampling,
+    sparsity: s.settings?.defaultSparsity ?? defaultSparsity,
     modelId: null,
     ...(s.activeId ? {} : s.newChatConfig),
   };
@@ -205,12 +208,14 @@ export const createChatsSlice: Slice<ChatsSlice> = (set, get) => {
     },
 
     flushConfigure: async () => {
+      const moved = get().flushSparsity();
       clearTimeout(saveTimer);
       const saving = unsaved;
       unsaved = null;
-      if (!saving) return;
       try {
-        await api.chats.configure({ chatId: saving.chatId, ...saving.patch });
+        // Sent before anything is waited for: the window may be closing.
+        if (saving) await api.chats.configure({ chatId: saving.chatId, ...saving.patch });
+        await moved;
       } catch (error) {
         get().report(error);
       }

@@ -14,6 +14,8 @@ import { createRepliesSlice } from './repliesSlice';
 import type { RepliesSlice } from './repliesSlice';
 import { createSettingsSlice } from './settingsSlice';
 import type { SettingsSlice } from './settingsSlice';
+import { createSparsitySlice } from './sparsitySlice';
+import type { SparsitySlice } from './sparsitySlice';
 import { createUiSlice } from './uiSlice';
 import type { UiSlice } from './uiSlice';
 
@@ -24,6 +26,7 @@ export type Store = ChatsSlice &
   NoticesSlice &
   RepliesSlice &
   SettingsSlice &
+  SparsitySlice &
   UiSlice;
 
 /** A slice sees the whole store and adds its own part. */
@@ -37,5 +40,6 @@ export const useStore = create<Store>()((...a) => ({
   ...createNoticesSlice(...a),
   ...createRepliesSlice(...a),
   ...createSettingsSlice(...a),
+  ...createSparsitySlice(...a),
   ...createUiSlice(...a),
 }));

@@ -2,7 +2,7 @@ import type { Slice } from './store';
 
 /** Where the keyboard should go next. A new object each time, so that a repeated wish is a new one. */
 export interface FocusWish {
-  target: 'composer' | 'search' | null;
+  target: 'composer' | 'search' | 'sparsity' | null;
 }
 
 export interface UiSlice {
@@ -20,6 +20,8 @@ export interface UiSlice {
   togglePanel: () => void;
   wishFocus: (target: FocusWish['target']) => void;
   focusSearch: () => void;
+  /** Shows the panel and goes to its slider. */
+  focusSparsity: () => void;
 }
 
 export const createUiSlice: Slice<UiSlice> = (set, get) => ({
@@ -47,5 +49,10 @@ export const createUiSlice: Slice<UiSlice> = (set, get) => ({
     if (get().narrow) set({ drawer: 'sidebar' });
     else if (!get().settings?.sidebarOpen) void get().setSettings({ sidebarOpen: true });
     get().wishFocus('search');
+  },
+  focusSparsity: () => {
+    if (get().narrow) set({ drawer: 'panel' });
+    else if (!get().settings?.panelOpen) void get().setSettings({ panelOpen: true });
+    get().wishFocus('sparsity');
   },
 });

@@ -2,7 +2,8 @@ import { describe, expect, it } from 'vitest';
 import { formatBytes, formatDuration, formatRate } from '../../../renderer/lib/format';
 import { dayLabel, groupByDay } from '../../../renderer/lib/groupByDay';
 import { fit, samplingFields } from '../../../renderer/lib/samplingFields';
-import { samplingSchema } from '../../../electron/contract/entities';
+import { defaultSampling, samplingSchema } from '../../../electron/contract/entities';
+import type { ReplyStats, StopReason } from '../../../electron/contract/entities';
 import { statsParts } from '../../../renderer/lib/statsParts';
 
 describe('numbers', () => {
@@ -21,13 +22,34 @@ describe('numbers', () => {
       tokensPerSecond: 50,
       stopReason: 'end' as const,
     };
-    expect(statsParts({ stats, status: 'complete' })).toEqual(['50.0 tok/s', '200 ms to first token', '12 tokens']);
-    expect(statsParts({ stats: { ...stats, stopReason: 'context' }, status: 'complete' })).toContain('context full');
-    expect(statsParts({ stats: { ...stats, stopReason: 'length' }, status: 'complete' })).toContain(
-      'token limit reached',
-    );
-    expect(statsParts({ stats: { ...stats, stopReason: 'stopped' }, status: 'stopped' })).toContain('stopped');
-    expect(statsParts({ stats: null, status: 'interrupted' })).toEqual(['interrupted']);
+    const complete = { stats, status: 'complete', provenance: null } as const;
+    const because = (stopReason: StopReason) => ({ ...complete, stats: { ...stats, stopReason } });
+    expect(statsParts(complete)).toEqual(['50.0 tok/s', '200 ms to first token', '12 tokens']);
+    expect(statsParts(because('context'))).toContain('context full');
+    expect(statsParts(because('length'))).toContain('token limit reached');
+    expect(statsParts({ ...because('stopped'), status: 'stopped' })).toContain('stopped');
+    expect(statsParts({ ...complete, stats: null, status: 'interrupted' })).toEqual(['interrupted']);
+  });
+
+  it('says beside the speed at which place of the slider it was reached', () => {
+    const stats: ReplyStats = {
+      promptTokens: 10,
+      cachedTokens: 0,
+      generatedTokens: 12,
+      timeToFirstTokenMs: 200,
+      tokensPerSecond: 50,
+      stopReason: 'end',
+    };
+    const provenance = {
+      modelId: 'm',
+      modelName: 'M',
+      sampling: { ...defaultSampling, seed: 1 },
+      sparsity: 'balanced → fast',
+    };
+    expect(statsParts({ stats, status: 'complete', provenance }).slice(0, 2)).toEqual([
+      '50.0 tok/s',
+      'balanced → fast',
+    ]);
   });
 });
 
