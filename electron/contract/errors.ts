@@ -12,6 +12,7 @@ export const errorCodes = [
   'model-not-gguf',
   'model-unsupported', // architecture, tensor type or tokenizer this build cannot run
   'model-invalid', // a header that contradicts itself
+  'pack-invalid', // a sparsity pack or a predictors file that cannot be used
   'context-overflow', // the prompt is longer than the context
   'out-of-memory',
   'engine-crashed',
