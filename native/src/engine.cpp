@@ -41,6 +41,7 @@ Status Engine::new_session(uint32_t context, std::unique_ptr<Session>& out) try 
   auto s = std::make_unique<Session::Impl>(shared_from_this(), *impl_);
   if (!s->kv.allocate(m.layers, m.kv_heads, m.head_width, context)) return no_memory("the context");
   s->scratch.allocate(impl_->model, context, impl_->pool.size());
+  s->scratch.screens = &impl_->screens;
   s->history.reserve(context);
   out.reset(new Session(std::move(s)));
   return Status::fine();

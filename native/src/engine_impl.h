@@ -12,6 +12,7 @@ struct Engine::Impl {
   explicit Impl(unsigned threads) : pool(threads), governor(pool.size()) {}
   Model model;
   Pool pool;
+  Screens screens;    // guarded by turn
   Governor governor;  // of decoding; guarded by turn
   std::mutex turn;  // one pass at a time: sessions take turns on the pool
   ModelInfo info{};
@@ -24,7 +25,7 @@ struct Session::Impl {
   Scratch scratch;
   std::vector<int32_t> history;  // tokens whose keys and values are in the cache, in order
   mutable std::mutex plan_mutex;
-  std::shared_ptr<const Plan> current_plan;
+  std::shared_ptr<const Plan> current_plan, ready_plan;  // ready_plan: of the thread that runs
 
   Impl(std::shared_ptr<Engine> owner, Engine::Impl& e) : keep(std::move(owner)), engine(e) {}
   Status check(std::span<const int32_t> tokens) const;
@@ -33,7 +34,8 @@ struct Session::Impl {
   bool extend(std::span<const int32_t> tokens, const Plan* plan, Logits logits, const std::atomic<bool>& cancel,
               const std::function<void(uint32_t)>& progress = {});
   // How decode steps run from now on; null = dense. May be called while another thread generates.
-  std::shared_ptr<const Plan> plan() const;
+  // With the low-bit copies it needs made. Errors: out-of-memory.
+  Status take_plan(std::shared_ptr<const Plan>& out);
   void set_plan(std::shared_ptr<const Plan> next);
 };
 

@@ -16,6 +16,15 @@ void ActivationBuffer::resize(uint32_t tokens, uint32_t cols) {
   sum.resize((n + kQuantBlock - 1) / kQuantBlock * 2);
 }
 
+void Tap::resize(const ModelSpec& m, uint32_t n) {
+  tokens = n;
+  attention_in.resize((size_t)m.layers * n * m.width);
+  mlp_in.resize(attention_in.size());
+  first.resize((size_t)m.layers * n * m.ffn_width);
+  heads.resize((size_t)m.layers * n * m.heads);
+  output_in.resize((size_t)n * m.width);
+}
+
 void Scratch::allocate(const Model& model, uint32_t context, unsigned lanes) {
   const ModelSpec& s = model.spec;
   const uint32_t stride = (s.head_width + 15) / 16 * 16;
@@ -29,7 +38,9 @@ void Scratch::allocate(const Model& model, uint32_t context, unsigned lanes) {
   lane.resize(lanes);
   for (ActivationBuffer& b : lane) b.resize(1, widest + 2 * kQuantBlock);  // run_neurons adds up padded rows there
   logits.resize((size_t)kLogitTile * s.vocabulary);
+  best.resize((size_t)lanes * kLogitTile);
   neurons.resize(lanes);
+  for (NeuronScratch& n : neurons) n.candidates.resize(std::max(s.vocabulary, s.ffn_width + kLanes));
   for (const Layer& l : model.layers) {
     if (!l.rows.present()) continue;
     const size_t part = l.rows.part_neurons;
@@ -40,6 +51,8 @@ void Scratch::allocate(const Model& model, uint32_t context, unsigned lanes) {
       for (auto& list : n.list) list.resize(kNeuronTile * part);
       n.value.resize(part);
       n.up.resize(part);
+      n.scores.resize(kNeuronTile * part);
+      n.kept.resize(part);
       n.computed.assign(s.layers, 0);
       n.named.assign(s.layers, 0);
     }
@@ -75,6 +88,7 @@ bool forward(const Model& model, Pool& pool, KvCache& kv, Scratch& s, std::span<
 
       // qkv [tokens][(heads + 2 kv_heads) head_width]
       Activations a = w.prepare(s.x.data(), m.width, &l.attention_norm);
+      if (s.tap) w.listen(s.tap->attention_in, i, a.f, m.width);
       float* qkv = s.qkv.data();
       w.fetch_keys_and_values(i);
       w.multiply(l.q, a, qkv, qkv_width);
@@ -87,9 +101,11 @@ bool forward(const Model& model, Pool& pool, KvCache& kv, Scratch& s, std::span<
       pool.barrier();
 
       a = w.attention(i);  // [tokens][heads * head_width]
+      if (s.tap) w.listen_to_heads(i, a.f);
       w.residual(l.o, l.o_bias, l.post_attention_norm, a);
 
       a = w.prepare(s.x.data(), m.width, &l.ffn_norm);
+      if (s.tap) w.listen(s.tap->mlp_in, i, a.f, m.width);
       const LayerPlan& mlp = plan ? plan->layers[i] : dense;
       if (l.rows.present() && (mlp.mlp != MlpRoute::dense || !l.up.present())) {
         run_neurons(w, i, mlp, a);
@@ -104,35 +120,23 @@ bool forward(const Model& model, Pool& pool, KvCache& kv, Scratch& s, std::span<
 
     if (logits == Logits::last) {
       Lane last{model, *model.kernels, pool, kv, s, 1, position, lane, lanes};
-      const Activations a = last.prepare(s.x.data() + (ids.size() - 1) * m.width, m.width, &model.output_norm);
-      last.multiply(model.output, a, s.logits.data(), m.vocabulary);
+      last.output(s.x.data() + (ids.size() - 1) * m.width, plan);
     }
   }, lanes);
   return !s.abandoned;
 }
 
-void score_batch(const Model& model, Pool& pool, Scratch& s, uint32_t first, std::span<const int32_t> targets, float* nll,
-                 uint8_t* greedy) {
+void score_batch(const Model& model, Pool& pool, KvCache& kv, Scratch& s, const Plan* plan, uint32_t first, std::span<const int32_t> targets,
+                 float* nll, uint8_t* greedy) {
   const ModelSpec& m = model.spec;
   const Kernels& k = *model.kernels;
   pool.run([&](unsigned lane) {
     for (uint32_t begin = 0; begin < targets.size(); begin += kLogitTile) {
       const uint32_t n = std::min<uint32_t>(kLogitTile, (uint32_t)targets.size() - begin);
-      for (uint32_t i = share(n, lane, pool.size()).begin; i < share(n, lane, pool.size()).end; i++) {
-        float* f = s.batch.f.data() + (size_t)i * m.width;
-        normalise(model, model.output_norm, s.x.data() + (size_t)(first + begin + i) * m.width, m.width, f);
-        if (m.width % kQuantBlock == 0) {
-          const size_t at = (size_t)i * m.width;
-          k.quantize(f, m.width, s.batch.q.data() + at, s.batch.d.data() + at / kQuantBlock, s.batch.sum.data() + at / kQuantBlock * 2);
-        }
-      }
+      Lane w{model, k, pool, kv, s, n, 0, lane, pool.size()};
+      w.output(s.x.data() + (size_t)(first + begin) * m.width, plan);
       pool.barrier();
-      const Slice& g = model.output.slices[lane];
-      if (g.begin < g.end)
-        k.matmul[(int)model.output.type]({g.data, g.stride, g.end - g.begin, m.vocabulary - g.begin * kLanes, m.width, s.batch.view(), n,
-                                          s.logits.data() + (size_t)g.begin * kLanes, m.vocabulary, false});
-      pool.barrier();
-      const Range mine = share(n, lane, pool.size());
+      const Range mine = w.share_of(n);
       for (uint32_t i = mine.begin; i < mine.end; i++) {
         const float* row = s.logits.data() + (size_t)i * m.vocabulary;
         const float max = k.max_of(row, m.vocabulary);

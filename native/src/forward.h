@@ -7,6 +7,7 @@
 #include "kv_cache.h"
 #include "model.h"
 #include "rope.h"
+#include "screens.h"
 
 namespace hunch {
 
@@ -30,8 +31,21 @@ struct NeuronScratch {
   std::vector<float> first[2];                // [kNeuronTile][part_neurons] gate, or up where there is no gate
   std::vector<uint32_t> list[2];              // [kNeuronTile][part_neurons] chosen neurons, counted from the slice's first
   uint32_t count[2][kNeuronTile];
+  std::vector<uint32_t> candidates;           // [vocabulary or part_neurons] rows that a low-bit copy names
   std::vector<float> value, up;               // [part_neurons] of the chosen
+  std::vector<float> scores;                  // [kNeuronTile][part_neurons] what a low-bit copy or a predictor says
+  std::vector<uint32_t> kept;                 // [part_neurons]
   std::vector<uint64_t> computed, named;      // [layers] neurons, over decode steps
+};
+
+// What a pass saw, for calibration: of every layer and every token of the batch, up to `tokens` of them.
+struct Tap {
+  uint32_t tokens = 0;
+  std::vector<float> attention_in, mlp_in;  // [layers][tokens][width] inputs of the attention and of the MLP, normalised
+  std::vector<float> first;                 // [layers][tokens][neurons] gate (up where there is no gate) before its activation; MLPs by neuron that compute all of it
+  std::vector<float> heads;                 // [layers][tokens][heads] norm of what a head attends to
+  std::vector<float> output_in;             // [tokens][width] input of the output head, normalised; only of tokens whose logits are asked for
+  void resize(const ModelSpec& spec, uint32_t tokens);
 };
 
 // Buffers of one session, sized once: forward() allocates nothing.
@@ -48,6 +62,9 @@ struct Scratch {
   std::vector<NeuronScratch> neurons;  // one per lane
   std::vector<float> parts;            // [kNeuronTile][parts][row_places] sums of an MLP by neuron
   std::vector<float> logits;           // [kLogitTile][vocabulary]
+  std::vector<float> best;             // [lanes][kLogitTile] highest logits, while a low-bit copy of the head is refined
+  const Screens* screens = nullptr;    // the model's
+  Tap* tap = nullptr;                  // where a calibration listens
   std::atomic<bool> abandoned{false};
 
   void allocate(const Model& model, uint32_t context, unsigned lanes);
@@ -63,7 +80,7 @@ bool forward(const Model& model, Pool& pool, KvCache& kv, Scratch& scratch, std:
 
 // nll[i] = -ln softmax(logits of scratch.x[first + i])[targets[i]], after a forward() of the same batch; greedy[i] (unless null) = 1 where
 // targets[i] is the argmax.
-void score_batch(const Model& model, Pool& pool, Scratch& scratch, uint32_t first, std::span<const int32_t> targets, float* nll,
+void score_batch(const Model& model, Pool& pool, KvCache& kv, Scratch& scratch, const Plan* plan, uint32_t first, std::span<const int32_t> targets, float* nll,
                  uint8_t* greedy);
 
 }  // namespace hunch

@@ -57,6 +57,23 @@ struct Lane {
     k.quantize(row, cols, b.q.data() + at, b.d.data() + at / kQuantBlock, b.sum.data() + at / kQuantBlock * 2);
   }
 
+  // Copies this lane's tokens of `from` [tokens][n] to the tap's [layer].
+  void listen(std::vector<float>& to, uint32_t layer, const float* from, uint32_t n) const {
+    const Range mine = share_of(tokens);
+    for (uint32_t t = mine.begin; t < mine.end; t++) std::copy_n(from + (size_t)t * n, n, to.data() + ((size_t)layer * s.tap->tokens + t) * n);
+  }
+  void listen_to_heads(uint32_t layer, const float* attention) const {
+    const uint32_t heads = model.spec.heads, hw = model.spec.head_width;
+    const Range mine = share_of(tokens);
+    for (uint32_t t = mine.begin; t < mine.end; t++)
+      for (uint32_t h = 0; h < heads; h++) {
+        double sum = 0;
+        const float* out = attention + ((size_t)t * heads + h) * hw;
+        for (uint32_t i = 0; i < hw; i++) sum += (double)out[i] * out[i];
+        s.tap->heads[((size_t)layer * s.tap->tokens + t) * heads + h] = (float)std::sqrt(sum);
+      }
+  }
+
   // out[:, rows of groups [begin, end) of the slice] (+)= W x
   void multiply(const PackedMatrix& m, const Slice& slice, uint32_t begin, uint32_t end, const Activations& x, float* out, size_t stride, bool add) {
     k.matmul[(int)m.type]({slice.group(begin), slice.stride, end - begin, m.rows - begin * kLanes, m.cols, x, tokens,
@@ -65,6 +82,51 @@ struct Lane {
   void multiply(const PackedMatrix& m, const Activations& x, float* out, size_t stride) {
     each_slice(m, [&](const Slice& slice, uint32_t) { multiply(m, slice, slice.begin, slice.end, x, out, stride, false); });
   }
+
+  // s.logits [tokens][vocabulary] of the rows x [tokens][width] of the residual stream, up to kLogitTile of them. With `plan`, maybe from a
+  // low-bit copy, of which what comes near the best is computed again.
+  void output(const float* x, const Plan* plan) {
+    const uint32_t vocabulary = model.spec.vocabulary;
+    const Activations a = prepare(x, model.spec.width, &model.output_norm);
+    if (s.tap) listen(s.tap->output_in, 0, a.f, model.spec.width);
+    const Screen* screen = plan && plan->vocabulary_bits ? &s.screens->head[plan->vocabulary_bits] : nullptr;
+    if (!screen || !screen->present()) {
+      multiply(model.output, a, s.logits.data(), vocabulary);
+      return;
+    }
+    const Range mine = share((uint32_t)screen->slices.size(), lane, lanes);
+    float* best = s.best.data() + (size_t)lane * kLogitTile;
+    std::fill_n(best, tokens, -INFINITY);
+    const auto each = [&](auto&& f) {
+      for (uint32_t i = mine.begin; i < mine.end; i++)
+        if (screen->slices[i].begin < screen->slices[i].end) f(i, screen->slices[i].begin * kLanes, std::min(screen->slices[i].end * kLanes, vocabulary));
+    };
+    each([&](uint32_t i, uint32_t begin, uint32_t end) {
+      const Slice& slice = screen->slices[i];
+      k.screen[screen->bits]({slice.data, slice.stride, slice.end - slice.begin, vocabulary - begin, screen->cols, a, tokens, s.logits.data() + begin, vocabulary, false});
+      for (uint32_t t = 0; t < tokens; t++) best[t] = std::max(best[t], k.max_of(s.logits.data() + (size_t)t * vocabulary + begin, end - begin));
+    });
+    pool.barrier();
+    for (uint32_t t = 0; t < tokens; t++) {
+      float highest = -INFINITY;
+      for (unsigned l = 0; l < lanes; l++) highest = std::max(highest, s.best[(size_t)l * kLogitTile + t]);
+      const Activations one{a.f + (size_t)t * screen->cols, a.q + (size_t)t * screen->cols, a.d + (size_t)t * screen->cols / kQuantBlock, a.sum + (size_t)t * screen->cols / kQuantBlock * 2};
+      float* row = s.logits.data() + (size_t)t * vocabulary;
+      each([&](uint32_t i, uint32_t begin, uint32_t end) {
+        uint32_t* list = s.neurons[lane].candidates.data();
+        const uint32_t count = k.select(row + begin, end - begin, highest - plan->vocabulary_margin, false, 0, list);
+        const Slice& slice = model.output.slices[i];
+        for (uint32_t c = 0, last = ~0u; c < count; c++) {
+          const uint32_t group = (begin + list[c]) / kLanes;
+          if (group == last) continue;
+          last = group;
+          k.matmul[(int)model.output.type]({slice.group(group), slice.stride, 1, vocabulary - group * kLanes, screen->cols, one, 1, row + group * kLanes, vocabulary, false});
+          refined++;
+        }
+      });
+    }
+  }
+  uint64_t refined = 0;  // groups of 16 rows of the output matrix that `output` computed again
 
   void embed(std::span<const int32_t> ids) {
     const Range mine = share_of(tokens);

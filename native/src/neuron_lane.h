@@ -10,14 +10,15 @@ struct NeuronLane {
   const Layer& l;
   const NeuronRows& r;
   const LayerPlan& plan;
+  const Screen* screen;  // of this layer's first rows; null: none
   NeuronScratch& n;
   const Activations x;                        // [batch][width]
   const uint32_t layer, first_token, tokens;  // a tile of the batch
 
   static constexpr uint32_t kTogether = 16;  // bundles that are read, multiplied and added as one; as many again are on their way
 
-  const float* gates(uint32_t turn, uint32_t t) const { return n.first[turn].data() + (size_t)t * r.part_neurons; }
-  const uint32_t* list(uint32_t turn, uint32_t t) const { return n.list[turn].data() + (size_t)t * r.part_neurons; }
+  float* first_of(uint32_t turn, uint32_t t) const { return n.first[turn].data() + (size_t)t * r.part_neurons; }
+  uint32_t* list_of(uint32_t turn, uint32_t t) const { return n.list[turn].data() + (size_t)t * r.part_neurons; }
   float* sums(uint32_t t, uint32_t part) const { return w.s.parts.data() + ((size_t)t * r.parts + part) * r.columns.size(); }
 
   void run() {
@@ -29,7 +30,7 @@ struct NeuronLane {
       const NeuronRows::Slice& slice = r.slices[i];
       for (uint32_t part = slice.parts.begin; part < slice.parts.end; part++) {
         const bool first = part == slice.parts.begin;
-        choose(slice, part, part % 2, first ? Ahead{} : bundles(slice, list((part - 1) % 2, 0), 0, std::min(kTogether, n.count[(part - 1) % 2][0])));
+        choose(slice, part, part % 2, first ? Ahead{} : bundles(slice, list_of((part - 1) % 2, 0), 0, std::min(kTogether, n.count[(part - 1) % 2][0])));
         if (part > slice.parts.begin) compute(slice, part - 1, (part - 1) % 2);
       }
       if (slice.parts.begin < slice.parts.end) compute(slice, slice.parts.end - 1, (slice.parts.end - 1) % 2);
@@ -51,18 +52,55 @@ struct NeuronLane {
   void choose(const NeuronRows::Slice& slice, uint32_t part, uint32_t turn, Ahead ahead) {
     const Range all = r.neurons_of(part), mine = r.neurons_of(slice);
     const uint32_t begin = all.begin - mine.begin, count = all.end - all.begin;
+    if (plan.mlp == MlpRoute::screened && screen && screen->present()) {
+      choose_by_screen(slice, all.begin, begin, count, turn);
+      return;
+    }
     // In a batch, 16 rows stay in L1 while the tokens pass over them.
     const uint32_t step = tokens == 1 ? count : 16;
     for (uint32_t i = 0; i < count; i += step)
       for (uint32_t t = 0; t < tokens; t++, ahead = {})
         w.k.dot_rows[(int)r.first]({slice.first + (size_t)(begin + i) * r.first_stride, r.first_stride, nullptr, std::min(step, count - i), r.width,
-                                    input(t), n.first[turn].data() + (size_t)t * r.part_neurons + i, ahead});
+                                    input(t), first_of(turn, t) + i, ahead});
     for (uint32_t t = 0; t < tokens; t++) {
-      float* first = n.first[turn].data() + (size_t)t * r.part_neurons;
-      uint32_t* chosen = n.list[turn].data() + (size_t)t * r.part_neurons;
+      float* first = first_of(turn, t);
       if (!r.gated && !l.up_bias.empty()) w.k.add(first, l.up_bias.data() + all.begin, count);
-      n.count[turn][t] = select(first, count, begin, chosen);
+      if (const Tap* tap = w.s.tap)
+        std::copy_n(first, count, w.s.tap->first.data() + ((size_t)layer * tap->tokens + first_token + t) * r.neurons + all.begin);
+      n.count[turn][t] = select(first, count, begin, list_of(turn, t));
     }
+  }
+
+  // Two tiers: a low-bit copy of the first rows names candidates, whose real rows decide.
+  void choose_by_screen(const NeuronRows::Slice& slice, uint32_t global, uint32_t begin, uint32_t count, uint32_t turn) {
+    const uint32_t group = global / kLanes;
+    const Slice& copy = screen->slices[&slice - r.slices.data()];
+    const size_t skip = (size_t)first_token * r.width;
+    float* scores = n.scores.data();
+    w.k.screen[screen->bits]({copy.group(group), copy.stride, (count + kLanes - 1) / kLanes, count, r.width,
+                              {x.f + skip, x.q + skip, x.d + skip / kQuantBlock, x.sum + skip / kQuantBlock * 2}, tokens, scores, r.part_neurons, false});
+    for (uint32_t t = 0; t < tokens; t++) {
+      uint32_t* candidates = n.candidates.data();
+      const uint32_t named = w.k.select(scores + (size_t)t * r.part_neurons, count, plan.score_threshold, false, begin, candidates);
+      confirm(slice, global, begin, candidates, named, turn, t);
+    }
+  }
+
+  // Computes the first rows of these neurons and keeps those that let enough through.
+  void confirm(const NeuronRows::Slice& slice, uint32_t global, uint32_t begin, const uint32_t* candidates, uint32_t named, uint32_t turn, uint32_t t) {
+    float *first = first_of(turn, t), *value = n.up.data();
+    uint32_t *chosen = list_of(turn, t), *kept = n.kept.data();
+    w.k.dot_rows[(int)r.first]({slice.first, r.first_stride, candidates, named, r.width, input(t), value,
+                                {slice.first, r.first_stride, r.first_stride, candidates + std::min(4u, named), named - std::min(4u, named)}});
+    if (!r.gated && !l.up_bias.empty())
+      for (uint32_t i = 0; i < named; i++) value[i] += l.up_bias[global - begin + candidates[i]];
+    const uint32_t count = select(value, named, 0, kept);
+    for (uint32_t i = 0; i < count; i++) {
+      chosen[i] = candidates[kept[i]];
+      first[chosen[i] - begin] = value[kept[i]];
+    }
+    n.count[turn][t] = count;
+    if (w.tokens == 1) n.named[layer] += named;
   }
 
   // Of a part's gates, those that are computed; `chosen` counts from the slice's first neuron.
@@ -86,8 +124,8 @@ struct NeuronLane {
     const uint32_t begin = r.neurons_of(part).begin - r.neurons_of(slice).begin, global = r.neurons_of(slice).begin;
     const int act = (int)w.model.spec.activation;
     for (uint32_t t = 0; t < tokens; t++) {
-      const uint32_t* chosen = list(turn, t);
-      const float* first = gates(turn, t);
+      const uint32_t* chosen = list_of(turn, t);
+      const float* first = first_of(turn, t);
       const uint32_t count = n.count[turn][t];
       float* acc = sums(t, part);
       std::fill_n(acc, r.columns.size(), 0.0f);
@@ -123,7 +161,7 @@ inline void run_neurons(Lane& w, uint32_t layer, const LayerPlan& plan, const Ac
   const Range blocks = w.share_of((places + 15) / 16);
   for (uint32_t first = 0; first < w.tokens; first += kNeuronTile) {
     const uint32_t tile = std::min(kNeuronTile, w.tokens - first);
-    NeuronLane{w, l, r, plan, w.s.neurons[w.lane], x, layer, first, tile}.run();
+    NeuronLane{w, l, r, plan, w.s.screens->gates.empty() ? nullptr : &w.s.screens->gates[layer], w.s.neurons[w.lane], x, layer, first, tile}.run();
     w.pool.barrier();
     // This lane's places of every token: the parts in their order, then into x where their columns are.
     const uint32_t begin = blocks.begin * 16, count = std::min(blocks.end * 16, places) - begin;

@@ -27,6 +27,9 @@ Status Session::Impl::check(std::span<const int32_t> tokens) const {
 
 Status Session::Impl::check(const Plan& p) const {
   const Model& m = engine.model;
+  if (p.vocabulary_bits != 0 && p.vocabulary_bits != 2 && p.vocabulary_bits != 4)
+    return Status::error("bad-request", "A copy of the output head has 2 or 4 bits, not " + std::to_string(p.vocabulary_bits) + ".");
+  if (!(p.vocabulary_margin >= 0)) return Status::error("bad-request", "The vocabulary margin is negative or not a number.");
   if (p.layers.size() != m.spec.layers)
     return Status::error("bad-request", "The plan has " + std::to_string(p.layers.size()) + " layers, the model " + std::to_string(m.spec.layers) + ".");
   for (size_t i = 0; i < p.layers.size(); i++) {
@@ -38,9 +41,16 @@ Status Session::Impl::check(const Plan& p) const {
   return Status::fine();
 }
 
-std::shared_ptr<const Plan> Session::Impl::plan() const {
-  std::lock_guard lock(plan_mutex);
-  return current_plan;
+Status Session::Impl::take_plan(std::shared_ptr<const Plan>& out) {
+  {
+    std::lock_guard lock(plan_mutex);
+    out = current_plan;
+  }
+  if (out == ready_plan || !out) return Status::fine();
+  std::lock_guard turn(engine.turn);
+  Status status = make_screens(engine.model, engine.pool, *out, engine.screens);
+  if (status.ok()) ready_plan = out;
+  return status;
 }
 void Session::Impl::set_plan(std::shared_ptr<const Plan> next) {
   std::lock_guard lock(plan_mutex);
@@ -120,7 +130,9 @@ Status Session::generate(std::span<const int32_t> prompt, const GenerateOptions&
       result.reason = StopReason::context_full;
       break;
     }
-    if (!s.extend(std::span(&id, 1), s.plan().get(), Logits::last, cancel)) {
+    std::shared_ptr<const Plan> plan;
+    if (Status status = s.take_plan(plan); !status.ok()) return status;
+    if (!s.extend(std::span(&id, 1), plan.get(), Logits::last, cancel)) {
       result.reason = StopReason::cancelled;
       break;
     }
@@ -138,14 +150,15 @@ Status Session::score(std::span<const int32_t> tokens, uint32_t from, std::vecto
   // From position `from` on the residual stream is needed, so those positions run whatever the cache holds.
   const auto common = std::mismatch(tokens.begin(), tokens.begin() + from, s.history.begin(), s.history.end()).first - tokens.begin();
   s.history.resize((size_t)common);
-  const std::shared_ptr<const Plan> plan = s.plan();
+  std::shared_ptr<const Plan> plan;
+  if (Status status = s.take_plan(plan); !status.ok()) return status;
   for (uint32_t at = (uint32_t)common; at + 1 < tokens.size();) {
     const auto batch = tokens.subspan(at, std::min<size_t>(kBatch, tokens.size() - 1 - at));
     std::lock_guard turn(s.engine.turn);
     forward(s.engine.model, s.engine.pool, s.kv, s.scratch, batch, at, plan.get(), Logits::none, never);
     const uint32_t first = std::max(at, from), end = at + (uint32_t)batch.size();
     if (first < end)
-      score_batch(s.engine.model, s.engine.pool, s.scratch, first - at, tokens.subspan(first + 1, end - first), nll.data() + (first - from),
+      score_batch(s.engine.model, s.engine.pool, s.kv, s.scratch, plan.get(), first - at, tokens.subspan(first + 1, end - first), nll.data() + (first - from),
                   greedy ? greedy->data() + (first - from) : nullptr);
     s.history.insert(s.history.end(), batch.begin(), batch.end());
     at = end;
@@ -156,8 +169,10 @@ Status Session::score(std::span<const int32_t> tokens, uint32_t from, std::vecto
 Status Session::logits(std::span<const int32_t> tokens, std::vector<float>& out) {
   Impl& s = *impl_;
   if (Status status = s.check(tokens); !status.ok()) return status;
+  std::shared_ptr<const Plan> plan;
+  if (Status status = s.take_plan(plan); !status.ok()) return status;
   s.history.clear();
-  s.extend(tokens, s.plan().get(), Logits::last, never);
+  s.extend(tokens, plan.get(), Logits::last, never);
   out.assign(s.scratch.logits.begin(), s.scratch.logits.begin() + s.engine.model.spec.vocabulary);
   return Status::fine();
 }
@@ -170,13 +185,14 @@ Status Session::bench(uint32_t prompt_tokens, uint32_t decode_tokens, double& pr
   std::vector<int32_t> ids(n);
   for (size_t i = 0; i < n; i++) ids[i] = (int32_t)((uint64_t)(i + 1) * 7919 % s.engine.model.spec.vocabulary);
   const auto common = std::mismatch(ids.begin(), ids.begin() + depth, s.history.begin(), s.history.end()).first - ids.begin();
+  std::shared_ptr<const Plan> plan;
+  if (Status status = s.take_plan(plan); !status.ok()) return status;
   s.history.resize((size_t)common);
   s.extend(std::span(ids).first(depth).subspan((size_t)common), nullptr, Logits::none, never);
   auto begin = Clock::now();
   s.extend(std::span(ids).subspan(depth, prompt_tokens), nullptr, Logits::last, never);
   prefill_ms = ms_since(begin);
   begin = Clock::now();
-  const std::shared_ptr<const Plan> plan = s.plan();
   for (size_t i = depth + prompt_tokens; i < n; i++) s.extend(std::span(&ids[i], 1), plan.get(), Logits::last, never);
   decode_ms = ms_since(begin);
   return Status::fine();

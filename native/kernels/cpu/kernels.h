@@ -109,6 +109,7 @@ struct Kernels {
   // out = (x - mean) / sqrt(variance + epsilon) * w + b
   void (*layer_norm)(const float* x, const float* w, const float* b, uint32_t n, float epsilon, float* out);
   void (*matmul[kTensorTypes])(const MatmulArgs&);  // by TensorType
+  void (*screen[5])(const MatmulArgs&);             // by bits (1, 2, 4): low-bit copies (src/screen.h)
   // Rotates pairs within the first rope_width dimensions, by RopeStyle; cosine/sine: [rope_width / 2].
   void (*rope[3])(float* x, uint32_t rope_width, const float* cosine, const float* sine);
   void (*gate[kActivations])(float* gate, const float* up, uint32_t n);  // by Activation: gate = act(gate) * up; drelu: relu(gate) * relu(up)

@@ -23,6 +23,9 @@ inline Kernels make_table(Isa isa) {
   k.matmul[(int)TensorType::Q5_K] = matmul<Q5_K>;
   k.matmul[(int)TensorType::Q6_K] = matmul<Q6_K>;
   k.matmul[(int)TensorType::IQ4_NL] = matmul<IQ4_NL>;
+  k.screen[1] = matmul<Screen1>;
+  k.screen[2] = matmul<Screen2>;
+  k.screen[4] = matmul<Q4_0>;
   k.layer_norm = layer_norm;
   k.rope[(int)RopeStyle::none] = rope_none;
   k.rope[(int)RopeStyle::interleaved] = rope_interleaved;

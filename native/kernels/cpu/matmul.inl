@@ -95,6 +95,36 @@ struct IQ4_NL : Q8_0 {
   }
 };
 
+// Low-bit copies (src/screen.h): value = d * (2 q + 1 - 2^bits), loaded as 2 q. Bit fields of byte 4r+b run through the vectors.
+struct Screen1 : Q4_0 {
+  static constexpr size_t quant_bytes = 64;
+  static constexpr int zero = 1;
+  static void load(const uint8_t* p, vb q[8]) {
+    const vb w = vb_load(p);
+    q[0] = vb_and(vb_shl<1>(w), 2);
+    q[1] = vb_and(w, 2);
+    q[2] = vb_and(vb_shr<1>(w), 2);
+    q[3] = vb_and(vb_shr<2>(w), 2);
+    q[4] = vb_and(vb_shr<3>(w), 2);
+    q[5] = vb_and(vb_shr<4>(w), 2);
+    q[6] = vb_and(vb_shr<5>(w), 2);
+    q[7] = vb_and(vb_shr<6>(w), 2);
+  }
+};
+struct Screen2 : Q4_0 {
+  static constexpr size_t quant_bytes = 128;
+  static constexpr int zero = 3;
+  static void load(const uint8_t* p, vb q[8]) {
+    for (int h = 0; h < 2; h++) {
+      const vb w = vb_load(p + 64 * h);
+      q[4 * h] = vb_and(vb_shl<1>(w), 6);
+      q[4 * h + 1] = vb_and(vb_shr<1>(w), 6);
+      q[4 * h + 2] = vb_and(vb_shr<3>(w), 6);
+      q[4 * h + 3] = vb_and(vb_shr<5>(w), 6);
+    }
+  }
+};
+
 template <class W, int T>
 inline void block_tile(const uint8_t* group, uint32_t cols, const Activations& x, uint32_t t0, vf out[T]) {
   const uint32_t blocks = cols / kQuantBlock;

@@ -66,6 +66,10 @@ inline vb vb_or_masked(vb x, vb y, uint8_t mask) {  // x | (y & mask)
   const __m256i m = _mm256_set1_epi8((char)mask);
   return {_mm256_or_si256(x.a, _mm256_and_si256(y.a, m)), _mm256_or_si256(x.b, _mm256_and_si256(y.b, m))};
 }
+inline vb vb_and(vb x, uint8_t mask) {
+  const __m256i m = _mm256_set1_epi8((char)mask);
+  return {_mm256_and_si256(x.a, m), _mm256_and_si256(x.b, m)};
+}
 inline vb vb_lookup(const uint8_t table[16], vb index) {
   const __m256i t = _mm256_broadcastsi128_si256(_mm_loadu_si128((const __m128i*)table));
   return {_mm256_shuffle_epi8(t, index.a), _mm256_shuffle_epi8(t, index.b)};

@@ -41,6 +41,7 @@ inline vb vb_high(vb a) { return {_mm512_and_si512(_mm512_srli_epi16(a.v, 4), _m
 template <int N> inline vb vb_shl(vb a) { return {_mm512_slli_epi16(a.v, N)}; }  // across byte borders: mask afterwards
 template <int N> inline vb vb_shr(vb a) { return {_mm512_srli_epi16(a.v, N)}; }
 inline vb vb_or_masked(vb a, vb b, uint8_t mask) { return {_mm512_ternarylogic_epi64(a.v, b.v, _mm512_set1_epi8((char)mask), 0xF8)}; }  // a | (b & mask)
+inline vb vb_and(vb a, uint8_t mask) { return {_mm512_and_si512(a.v, _mm512_set1_epi8((char)mask))}; }
 inline vb vb_lookup(const uint8_t table[16], vb index) {
   return {_mm512_shuffle_epi8(_mm512_broadcast_i32x4(_mm_loadu_si128((const __m128i*)table)), index.v)};
 }

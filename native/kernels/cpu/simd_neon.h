@@ -57,6 +57,7 @@ inline vb vb_high(vb a) { HUNCH_REGS a.v[i] = vshrq_n_u8(a.v[i], 4); return a; }
 template <int N> inline vb vb_shl(vb a) { HUNCH_REGS a.v[i] = vshlq_n_u8(a.v[i], N); return a; }
 template <int N> inline vb vb_shr(vb a) { HUNCH_REGS a.v[i] = vshrq_n_u8(a.v[i], N); return a; }
 inline vb vb_or_masked(vb a, vb b, uint8_t mask) { HUNCH_REGS a.v[i] = vorrq_u8(a.v[i], vandq_u8(b.v[i], vdupq_n_u8(mask))); return a; }
+inline vb vb_and(vb a, uint8_t mask) { HUNCH_REGS a.v[i] = vandq_u8(a.v[i], vdupq_n_u8(mask)); return a; }
 inline vb vb_lookup(const uint8_t table[16], vb a) { HUNCH_REGS a.v[i] = vqtbl1q_u8(vld1q_u8(table), a.v[i]); return a; }
 inline vf vf_load_u8(const uint8_t* p) {
   const uint8x16_t b = vld1q_u8(p);

@@ -38,6 +38,7 @@ inline vb vb_high(vb a) { for (int i = 0; i < 64; i++) a.v[i] >>= 4; return a; }
 template <int N> inline vb vb_shl(vb a) { for (int i = 0; i < 64; i++) a.v[i] = (uint8_t)(a.v[i] << N); return a; }
 template <int N> inline vb vb_shr(vb a) { for (int i = 0; i < 64; i++) a.v[i] >>= N; return a; }
 inline vb vb_or_masked(vb a, vb b, uint8_t mask) { for (int i = 0; i < 64; i++) a.v[i] |= b.v[i] & mask; return a; }
+inline vb vb_and(vb a, uint8_t mask) { for (int i = 0; i < 64; i++) a.v[i] &= mask; return a; }
 inline vb vb_lookup(const uint8_t table[16], vb a) { for (int i = 0; i < 64; i++) a.v[i] = table[a.v[i] & 15]; return a; }
 inline vf vf_load_u8(const uint8_t* p) { vf r; HUNCH_LANES r.v[i] = p[i]; return r; }
 inline vf vf_load_i8(const uint8_t* p) { vf r; HUNCH_LANES r.v[i] = (int8_t)p[i]; return r; }
