@@ -198,6 +198,51 @@ static Status to_layer_plan(const Napi::Value& value, LayerPlan& out) {
   return wrong("plan.layers.mlp", "dense, exact, screened or predicted");
 }
 
+static Status to_float_array(const Napi::Value& value, const std::string& name, std::vector<float>& out) {
+  if (!value.IsTypedArray() || value.As<Napi::TypedArray>().TypedArrayType() != napi_float32_array) return wrong(name, "a Float32Array");
+  const Napi::Float32Array a = value.As<Napi::Float32Array>();
+  out.assign(a.Data(), a.Data() + a.ElementLength());
+  return Status::fine();
+}
+
+static Status to_predictor(const Napi::Value& value, std::optional<LowRankPredictor>& out) {
+  if (value.IsNull() || value.IsUndefined()) return Status::fine();
+  Reader r;
+  if (Status s = as_object(value, "predictor", r); !s.ok()) return s;
+  LowRankPredictor p;
+  std::string source;
+  r.text("source", source);
+  r.uint("rank", p.rank, 1u << 16);
+  if (!r.status.ok()) return r.status;
+  if (source == "previous") p.source = PredictorSource::previous;
+  else if (source == "attention") p.source = PredictorSource::attention;
+  else if (source == "same") p.source = PredictorSource::same;
+  else return wrong("predictor.source", "previous, attention or same");
+  if (!r.field("relu").IsBoolean()) return wrong("predictor.relu", "true or false");
+  p.relu = r.field("relu").As<Napi::Boolean>().Value();
+  if (Status s = to_float_array(r.field("a"), "predictor.a", p.a); !s.ok()) return s;
+  if (Status s = to_float_array(r.field("b"), "predictor.b", p.b); !s.ok()) return s;
+  if (const Napi::Value bias = r.field("bias"); !bias.IsNull() && !bias.IsUndefined())
+    if (Status s = to_float_array(bias, "predictor.bias", p.bias); !s.ok()) return s;
+  out = std::move(p);
+  return Status::fine();
+}
+
+Status to_predictors(const Napi::Value& value, Predictors& out) {
+  Reader r;
+  if (Status s = as_object(value, "predictors", r); !s.ok()) return s;
+  for (auto [name, list] : {std::pair{"mlp", &out.mlp}, std::pair{"heads", &out.heads}}) {
+    const Napi::Value v = r.field(name);
+    if (!v.IsArray()) return wrong(r.path(name), "an array");
+    const Napi::Array a = v.As<Napi::Array>();
+    if (a.Length() > 1024) return wrong(r.path(name), "an array of at most 1024");
+    list->resize(a.Length());
+    for (uint32_t i = 0; i < a.Length(); i++)
+      if (Status s = to_predictor(a.Get(i), (*list)[i]); !s.ok()) return s;
+  }
+  return Status::fine();
+}
+
 Status to_plan(const Napi::Value& value, Plan& out) {
   Reader r, v;
   if (Status s = as_object(value, "plan", r); !s.ok()) return s;
@@ -230,6 +275,34 @@ Napi::Object from_result(Napi::Env env, const GenerateResult& r) {
   o.Set("generatedTokens", r.generated_tokens);
   o.Set("prefillMs", r.prefill_ms);
   o.Set("decodeMs", r.decode_ms);
+  return o;
+}
+
+static Napi::Float64Array from_counts(Napi::Env env, const std::vector<uint64_t>& counts) {
+  Napi::Float64Array a = Napi::Float64Array::New(env, counts.size());
+  for (size_t i = 0; i < counts.size(); i++) a[i] = (double)counts[i];
+  return a;
+}
+
+Napi::Object from_activity(Napi::Env env, const Activity& a) {
+  Napi::Object o = Napi::Object::New(env);
+  o.Set("tokens", (double)a.tokens);
+  o.Set("computed", from_counts(env, a.computed));
+  o.Set("named", from_counts(env, a.named));
+  o.Set("heads", from_counts(env, a.heads));
+  o.Set("bytes", (double)a.bytes);
+  o.Set("predictorSeconds", a.predictor_seconds);
+  o.Set("seconds", a.seconds);
+  return o;
+}
+
+Napi::Object from_comparison(Napi::Env env, const Comparison& c) {
+  Napi::Object o = Napi::Object::New(env);
+  o.Set("positions", c.positions);
+  o.Set("nll", c.nll);
+  o.Set("referenceNll", c.reference_nll);
+  o.Set("kl", c.kl);
+  o.Set("agree", c.agree);
   return o;
 }
 

@@ -6,6 +6,7 @@ namespace hunch {
 
 Napi::Function ModelWrap::define(Napi::Env env) {
   return DefineClass(env, "NativeModel", {InstanceAccessor<&ModelWrap::info>("info"), InstanceMethod<&ModelWrap::create_session>("createSession"),
+                                          InstanceMethod<&ModelWrap::set_predictors>("setPredictors"),
                                           InstanceMethod<&ModelWrap::close>("close")});
 }
 
@@ -73,8 +74,23 @@ Napi::Value ModelWrap::create_session(const Napi::CallbackInfo& info) {
     return env.Undefined();
   }
   Napi::Object o = env.GetInstanceData<AddonData>()->session.New({});
-  SessionWrap::Unwrap(o)->own(std::move(session));
+  SessionWrap::Unwrap(o)->own(std::move(session), engine_, (uint32_t)context);
   return o;
+}
+
+Napi::Value ModelWrap::set_predictors(const Napi::CallbackInfo& info) {
+  const Napi::Env env = info.Env();
+  auto predictors = std::make_shared<Predictors>();
+  Status status = engine_ ? to_predictors(info[0], *predictors) : Status::error("bad-request", "The model is closed.");
+  if (!status.ok()) {
+    throw_status(env, status);
+    return env.Undefined();
+  }
+  auto reply = Reply::make(env, "hunch.setPredictors", Napi::Function());
+  env.GetInstanceData<AddonData>()->loading.push([reply, predictors, engine = engine_] {
+    reply->settle(engine->set_predictors(*predictors), [](Napi::Env e) -> Napi::Value { return e.Undefined(); });
+  });
+  return reply->promise();
 }
 
 void ModelWrap::close(const Napi::CallbackInfo&) { engine_.reset(); }

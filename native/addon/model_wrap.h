@@ -15,6 +15,7 @@ class ModelWrap : public Napi::ObjectWrap<ModelWrap> {
  private:
   Napi::Value info(const Napi::CallbackInfo& info);
   Napi::Value create_session(const Napi::CallbackInfo& info);
+  Napi::Value set_predictors(const Napi::CallbackInfo& info);
   void close(const Napi::CallbackInfo& info);
   std::shared_ptr<Engine> engine_;
 };

@@ -9,7 +9,8 @@ Napi::Function SessionWrap::define(Napi::Env env) {
                      {InstanceMethod<&SessionWrap::generate>("generate"), InstanceMethod<&SessionWrap::stop>("stop"),
                       InstanceMethod<&SessionWrap::score>("score"), InstanceMethod<&SessionWrap::score_greedy>("scoreGreedy"),
                       InstanceMethod<&SessionWrap::logits>("logits"),
-                      InstanceMethod<&SessionWrap::set_plan>("setPlan"), InstanceMethod<&SessionWrap::bench>("bench"), InstanceMethod<&SessionWrap::close>("close")});
+                      InstanceMethod<&SessionWrap::set_plan>("setPlan"), InstanceMethod<&SessionWrap::compare>("compare"),
+                      InstanceMethod<&SessionWrap::activity>("activity"), InstanceMethod<&SessionWrap::bench>("bench"), InstanceMethod<&SessionWrap::close>("close")});
 }
 
 SessionWrap::SessionWrap(const Napi::CallbackInfo& info) : ObjectWrap(info) {}
@@ -17,8 +18,10 @@ SessionWrap::~SessionWrap() {
   if (cancel_) *cancel_ = true;
 }
 
-void SessionWrap::own(std::unique_ptr<Session> session) {
+void SessionWrap::own(std::unique_ptr<Session> session, std::shared_ptr<Engine> engine, uint32_t context) {
   session_ = std::move(session);
+  engine_ = std::move(engine);
+  context_ = context;
   queue_ = std::make_unique<JobQueue>();
 }
 
@@ -164,6 +167,8 @@ Napi::Value SessionWrap::bench(const Napi::CallbackInfo& info) {
   Status status = to_uint(info[0], "promptTokens", 1u << 20, prompt);
   if (status.ok()) status = to_uint(info[1], "decodeTokens", 1u << 20, decode);
   if (status.ok() && !info[2].IsUndefined()) status = to_uint(info[2], "depth", 1u << 20, depth);
+  std::vector<int32_t> text;
+  if (status.ok() && !info[3].IsUndefined()) status = to_tokens(info[3], text);
   if (!status.ok()) {
     throw_status(env, status);
     return env.Undefined();
@@ -173,8 +178,8 @@ Napi::Value SessionWrap::bench(const Napi::CallbackInfo& info) {
   };
   return answer<Times>(
       env, *queue_, "hunch.bench",
-      [session = session_, prompt, decode, depth](Times& t) {
-        return session->bench((uint32_t)prompt, (uint32_t)decode, t.prefill, t.decode, (uint32_t)depth);
+      [session = session_, prompt, decode, depth, text = std::move(text)](Times& t) {
+        return session->bench((uint32_t)prompt, (uint32_t)decode, t.prefill, t.decode, (uint32_t)depth, text);
       },
       [](Napi::Env e, Times& t) -> Napi::Value {
         Napi::Object o = Napi::Object::New(e);
@@ -182,6 +187,38 @@ Napi::Value SessionWrap::bench(const Napi::CallbackInfo& info) {
         o.Set("decodeMs", t.decode);
         return o;
       });
+}
+
+Napi::Value SessionWrap::compare(const Napi::CallbackInfo& info) {
+  const Napi::Env env = info.Env();
+  if (closed(env)) return env.Undefined();
+  auto plan = std::make_shared<std::optional<Plan>>();
+  std::vector<int32_t> tokens;
+  uint64_t from = 0;
+  Status status;
+  if (!info[0].IsNull() && !info[0].IsUndefined()) status = to_plan(info[0], plan->emplace());
+  if (status.ok()) status = to_tokens(info[1], tokens);
+  if (status.ok()) status = to_uint(info[2], "from", 0xFFFFFFFF, from);
+  if (status.ok() && !other_) {
+    std::unique_ptr<Session> other;
+    status = engine_->new_session(context_, other);
+    other_ = std::move(other);
+  }
+  if (!status.ok()) {
+    throw_status(env, status);
+    return env.Undefined();
+  }
+  return answer<Comparison>(
+      env, *queue_, "hunch.compare",
+      [session = session_, other = other_, plan, tokens = std::move(tokens), from](Comparison& out) {
+        return session->compare(*other, *plan ? &**plan : nullptr, tokens, (uint32_t)from, out);
+      },
+      [](Napi::Env e, Comparison& c) -> Napi::Value { return from_comparison(e, c); });
+}
+
+Napi::Value SessionWrap::activity(const Napi::CallbackInfo& info) {
+  if (closed(info.Env())) return info.Env().Undefined();
+  return from_activity(info.Env(), session_->activity());
 }
 
 void SessionWrap::set_plan(const Napi::CallbackInfo& info) {
@@ -197,6 +234,8 @@ void SessionWrap::close(const Napi::CallbackInfo&) {
   if (cancel_) *cancel_ = true;
   queue_.reset();
   session_.reset();
+  other_.reset();
+  engine_.reset();
 }
 
 }  // namespace hunch

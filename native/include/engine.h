@@ -139,6 +139,38 @@ struct Plan {
   float vocabulary_margin = 0;   // … and those within this of the best one are recomputed
 };
 
+// Which vector a predictor reads: the input of the layer before's MLP, of this layer's attention, or of this layer's MLP.
+enum class PredictorSource : uint8_t { previous, attention, same };
+
+// score[row] = bias + b · (relu?) (a · input); rows are neurons or heads.
+struct LowRankPredictor {
+  PredictorSource source = PredictorSource::same;
+  uint32_t rank = 0;
+  bool relu = false;
+  std::vector<float> a;     // [rank][width]
+  std::vector<float> b;     // [rows][rank]
+  std::vector<float> bias;  // [rows], or empty
+};
+
+struct Predictors {
+  std::vector<std::optional<LowRankPredictor>> mlp, heads;  // by layer
+};
+
+// A plan beside another on the same text; sums over positions.
+struct Comparison {
+  uint32_t positions = 0;
+  double nll = 0, reference_nll = 0;  // nats
+  double kl = 0;                      // KL(reference ‖ tested), nats
+  uint32_t agree = 0;                 // positions with the same likeliest token
+};
+
+// What decode steps computed since the last call.
+struct Activity {
+  uint64_t tokens = 0, bytes = 0;  // bytes of weights read
+  std::vector<uint64_t> computed, named, heads;  // by layer: neurons whose up and down were read, neurons named before, heads; sums over tokens
+  double predictor_seconds = 0, seconds = 0;     // of the first lane
+};
+
 class Engine;
 
 class Session {
@@ -152,10 +184,16 @@ class Session {
   // nll[i] = -ln p(tokens[from+i+1] | tokens[0..from+i]), size tokens.size()-1-from. What the cache already holds of tokens[0..from) is
   // not run again. greedy[i] = 1 where tokens[from+i+1] is the likeliest token (the first of equals).
   Status score(std::span<const int32_t> tokens, uint32_t from, std::vector<float>& nll, std::vector<uint8_t>* greedy = nullptr);
+  // This session's plan (tested) beside `reference` (null = dense), which runs in `other`, a session of the same engine: scores
+  // tokens[from + 1 …]. Both sessions hold these tokens afterwards.
+  Status compare(Session& other, const Plan* reference, std::span<const int32_t> tokens, uint32_t from, Comparison& out);
+  Activity activity();
   // Logits [vocabulary] after the last token, from an empty cache.
   Status logits(std::span<const int32_t> tokens, std::vector<float>& out);
-  // Times a prefill and single steps after `depth` tokens of context, which are not timed and stay in the cache for the next call.
-  Status bench(uint32_t prompt_tokens, uint32_t decode_tokens, double& prefill_ms, double& decode_ms, uint32_t depth = 0);
+  // Times a prefill and single steps after `depth` tokens of context, which are not timed and stay in the cache for the next call. text: the
+  // tokens to run, repeated when there are too few (empty: fixed ids, which exercise a dense model as any text does, a sparse one not).
+  Status bench(uint32_t prompt_tokens, uint32_t decode_tokens, double& prefill_ms, double& decode_ms, uint32_t depth = 0,
+               std::span<const int32_t> text = {});
 
  private:
   friend class Engine;
@@ -170,6 +208,8 @@ class Engine : public std::enable_shared_from_this<Engine> {
   ~Engine();
   const ModelInfo& info() const;
   Status new_session(uint32_t context_length, std::unique_ptr<Session>& out);
+  // Replaces all predictors; sessions use them from their next token on. Errors: bad-request (shapes, values that are no numbers), out-of-memory.
+  Status set_predictors(const Predictors& predictors);
 
  private:
   friend class Session;

@@ -49,4 +49,12 @@ Status Engine::new_session(uint32_t context, std::unique_ptr<Session>& out) try 
   return no_memory("the context");
 }
 
+Status Engine::set_predictors(const Predictors& predictors) {
+  auto packed = std::make_shared<PredictorSet>();
+  if (Status s = pack_predictors(impl_->model, predictors, *packed); !s.ok()) return s;
+  std::lock_guard turn(impl_->turn);
+  impl_->predictors = std::move(packed);
+  return Status::fine();
+}
+
 }  // namespace hunch

@@ -12,7 +12,8 @@ struct Engine::Impl {
   explicit Impl(unsigned threads) : pool(threads), governor(pool.size()) {}
   Model model;
   Pool pool;
-  Screens screens;    // guarded by turn
+  Screens screens;                                 // guarded by turn
+  std::shared_ptr<const PredictorSet> predictors;  // guarded by turn
   Governor governor;  // of decoding; guarded by turn
   std::mutex turn;  // one pass at a time: sessions take turns on the pool
   ModelInfo info{};
@@ -24,6 +25,7 @@ struct Session::Impl {
   KvCache kv;
   Scratch scratch;
   std::vector<int32_t> history;  // tokens whose keys and values are in the cache, in order
+  Activity counted;              // tokens and seconds; guarded by engine.turn
   mutable std::mutex plan_mutex;
   std::shared_ptr<const Plan> current_plan, ready_plan;  // ready_plan: of the thread that runs
 

@@ -39,8 +39,15 @@ void Scratch::allocate(const Model& model, uint32_t context, unsigned lanes) {
   for (ActivationBuffer& b : lane) b.resize(1, widest + 2 * kQuantBlock);  // run_neurons adds up padded rows there
   logits.resize((size_t)kLogitTile * s.vocabulary);
   best.resize((size_t)lanes * kLogitTile);
+  for (ActivationBuffer& b : remembered) b.resize(kBatch, s.width);
+  ranked.resize(lanes);
+  for (ActivationBuffer& b : ranked) b.resize(std::max(kNeuronTile, kLogitTile), s.width);
   neurons.resize(lanes);
-  for (NeuronScratch& n : neurons) n.candidates.resize(std::max(s.vocabulary, s.ffn_width + kLanes));
+  for (NeuronScratch& n : neurons) {
+    n.candidates.resize(std::max(s.vocabulary, s.ffn_width + kLanes));
+    n.computed.assign(s.layers, 0);
+    n.named.assign(s.layers, 0);
+  }
   for (const Layer& l : model.layers) {
     if (!l.rows.present()) continue;
     const size_t part = l.rows.part_neurons;
@@ -53,8 +60,7 @@ void Scratch::allocate(const Model& model, uint32_t context, unsigned lanes) {
       n.up.resize(part);
       n.scores.resize(kNeuronTile * part);
       n.kept.resize(part);
-      n.computed.assign(s.layers, 0);
-      n.named.assign(s.layers, 0);
+      n.early.resize((size_t)s.ffn_width + kLanes);
     }
   }
   const uint32_t chunks = context / kAttentionChunk + 1;
@@ -69,16 +75,22 @@ void Scratch::allocate(const Model& model, uint32_t context, unsigned lanes) {
   if (s.window) window_rope = make_rope_table(s.window_rope, s.rope_width, context, {});
 }
 
+static bool predicts(const Plan* plan, uint32_t layer) {
+  return plan && layer < plan->layers.size() && plan->layers[layer].mlp == MlpRoute::predicted;
+}
+
 bool forward(const Model& model, Pool& pool, KvCache& kv, Scratch& s, std::span<const int32_t> ids, uint32_t position, const Plan* plan,
              Logits logits, const std::atomic<bool>& cancel, unsigned active) {
   const ModelSpec& m = model.spec;
   const unsigned lanes = active ? active : pool.size();
   const uint32_t qkv_width = (m.heads + 2 * m.kv_heads) * m.head_width;
   s.abandoned = false;
+  s.counting = ids.size() == 1;
   static const LayerPlan dense;
 
   pool.run([&](unsigned lane) {
-    Lane w{model, *model.kernels, pool, kv, s, (uint32_t)ids.size(), position, lane, lanes};
+    Lane w{model, *model.kernels, pool, kv, s, plan, (uint32_t)ids.size(), position, lane, lanes};
+    s.neurons[lane].early_layer = ~0u;
     w.embed(ids);  // x [tokens][width]
     pool.barrier();
 
@@ -89,6 +101,7 @@ bool forward(const Model& model, Pool& pool, KvCache& kv, Scratch& s, std::span<
       // qkv [tokens][(heads + 2 kv_heads) head_width]
       Activations a = w.prepare(s.x.data(), m.width, &l.attention_norm);
       if (s.tap) w.listen(s.tap->attention_in, i, a.f, m.width);
+      if (predicts(plan, i)) look_ahead(w, i, PredictorSource::attention, a);
       float* qkv = s.qkv.data();
       w.fetch_keys_and_values(i);
       w.multiply(l.q, a, qkv, qkv_width);
@@ -106,11 +119,14 @@ bool forward(const Model& model, Pool& pool, KvCache& kv, Scratch& s, std::span<
 
       a = w.prepare(s.x.data(), m.width, &l.ffn_norm);
       if (s.tap) w.listen(s.tap->mlp_in, i, a.f, m.width);
+      if (predicts(plan, i + 1)) look_ahead(w, i + 1, PredictorSource::previous, a);
       const LayerPlan& mlp = plan ? plan->layers[i] : dense;
       if (l.rows.present() && (mlp.mlp != MlpRoute::dense || !l.up.present())) {
+        if (s.counting && l.up.present() && lane == 0) s.neurons[lane].bytes -= l.gate.bytes() + l.up.bytes() + l.down.bytes();  // counted as always read
         run_neurons(w, i, mlp, a);
         continue;
       }
+      if (s.counting && lane == 0 && i < s.neurons[0].computed.size()) s.neurons[0].computed[i] += m.ffn_width;
       w.neurons(l, a);  // gate [tokens][ffn_width]
       pool.barrier();
 
@@ -119,22 +135,58 @@ bool forward(const Model& model, Pool& pool, KvCache& kv, Scratch& s, std::span<
     }
 
     if (logits == Logits::last) {
-      Lane last{model, *model.kernels, pool, kv, s, 1, position, lane, lanes};
-      last.output(s.x.data() + (ids.size() - 1) * m.width, plan);
+      Lane last{model, *model.kernels, pool, kv, s, plan, 1, position, lane, lanes};
+      last.output(s.x.data() + (ids.size() - 1) * m.width);
     }
   }, lanes);
   return !s.abandoned;
+}
+
+void compare_batch(const Model& model, Pool& pool, KvCache& kv, Scratch& tested, const Plan* tested_plan, Scratch& reference, const Plan* reference_plan,
+                   uint32_t first, std::span<const int32_t> targets, Comparison& out) {
+  const ModelSpec& m = model.spec;
+  const Kernels& k = *model.kernels;
+  struct Place {
+    double nll, reference_nll, kl;
+    bool agree;
+  };
+  std::vector<Place> places(targets.size());
+  tested.counting = reference.counting = false;
+  pool.run([&](unsigned lane) {
+    for (uint32_t begin = 0; begin < targets.size(); begin += kLogitTile) {
+      const uint32_t n = std::min<uint32_t>(kLogitTile, (uint32_t)targets.size() - begin);
+      const size_t skip = (size_t)(first + begin) * m.width;
+      Lane{model, k, pool, kv, tested, tested_plan, n, 0, lane, pool.size()}.output(tested.x.data() + skip);
+      Lane{model, k, pool, kv, reference, reference_plan, n, 0, lane, pool.size()}.output(reference.x.data() + skip);
+      pool.barrier();
+      const Range mine = share(n, lane, pool.size());
+      for (uint32_t i = mine.begin; i < mine.end; i++) {
+        const float *q = tested.logits.data() + (size_t)i * m.vocabulary, *p = reference.logits.data() + (size_t)i * m.vocabulary;
+        const float q_max = k.max_of(q, m.vocabulary), p_max = k.max_of(p, m.vocabulary);
+        const double q_sum = std::log(k.sum_exp(q, m.vocabulary, q_max)) + q_max, p_sum = std::log(k.sum_exp(p, m.vocabulary, p_max)) + p_max;
+        double kl = 0;
+        for (uint32_t v = 0; v < m.vocabulary; v++)
+          if (p[v] > p_max - 30) kl += std::exp(p[v] - p_sum) * ((p[v] - p_sum) - (q[v] - q_sum));
+        const int32_t target = targets[begin + i];
+        places[begin + i] = {q_sum - q[target], p_sum - p[target], kl, std::find(q, q + m.vocabulary, q_max) - q == std::find(p, p + m.vocabulary, p_max) - p};
+      }
+      pool.barrier();
+    }
+  });
+  for (const Place& p : places) out.nll += p.nll, out.reference_nll += p.reference_nll, out.kl += p.kl, out.agree += p.agree;
+  out.positions += (uint32_t)places.size();
 }
 
 void score_batch(const Model& model, Pool& pool, KvCache& kv, Scratch& s, const Plan* plan, uint32_t first, std::span<const int32_t> targets,
                  float* nll, uint8_t* greedy) {
   const ModelSpec& m = model.spec;
   const Kernels& k = *model.kernels;
+  s.counting = false;
   pool.run([&](unsigned lane) {
     for (uint32_t begin = 0; begin < targets.size(); begin += kLogitTile) {
       const uint32_t n = std::min<uint32_t>(kLogitTile, (uint32_t)targets.size() - begin);
-      Lane w{model, k, pool, kv, s, n, 0, lane, pool.size()};
-      w.output(s.x.data() + (size_t)(first + begin) * m.width, plan);
+      Lane w{model, k, pool, kv, s, plan, n, 0, lane, pool.size()};
+      w.output(s.x.data() + (size_t)(first + begin) * m.width);
       pool.barrier();
       const Range mine = w.share_of(n);
       for (uint32_t i = mine.begin; i < mine.end; i++) {

@@ -6,6 +6,7 @@
 
 #include "kv_cache.h"
 #include "model.h"
+#include "predictors.h"
 #include "rope.h"
 #include "screens.h"
 
@@ -35,7 +36,13 @@ struct NeuronScratch {
   std::vector<float> value, up;               // [part_neurons] of the chosen
   std::vector<float> scores;                  // [kNeuronTile][part_neurons] what a low-bit copy or a predictor says
   std::vector<uint32_t> kept;                 // [part_neurons]
+  std::vector<float> hidden;                  // [kNeuronTile][rank] what a predictor's first factor gives
+  ActivationBuffer hidden_input;              // the same, quantised
+  std::vector<float> early;                   // [neurons] scores of a layer that were computed ahead of it
+  uint32_t early_layer = ~0u;
   std::vector<uint64_t> computed, named;      // [layers] neurons, over decode steps
+  uint64_t bytes = 0;                         // of weights of MLPs by neuron and of the output head, over decode steps
+  uint64_t predictor_ns = 0;
 };
 
 // What a pass saw, for calibration: of every layer and every token of the batch, up to `tokens` of them.
@@ -60,11 +67,15 @@ struct Scratch {
   ActivationBuffer batch;              // shared by all lanes (prefill)
   std::vector<ActivationBuffer> lane;  // one per lane (decode)
   std::vector<NeuronScratch> neurons;  // one per lane
+  ActivationBuffer remembered[2];      // [kBatch][width] what predictors of the sources previous and attention read; batches only
   std::vector<float> parts;            // [kNeuronTile][parts][row_places] sums of an MLP by neuron
   std::vector<float> logits;           // [kLogitTile][vocabulary]
+  std::vector<ActivationBuffer> ranked;  // one per lane: inputs of low-bit copies, of up to kNeuronTile or kLogitTile tokens
   std::vector<float> best;             // [lanes][kLogitTile] highest logits, while a low-bit copy of the head is refined
   const Screens* screens = nullptr;    // the model's
+  const PredictorSet* predictors = nullptr;  // the model's; null = none
   Tap* tap = nullptr;                  // where a calibration listens
+  bool counting = false;               // a decode step: what it computes is counted
   std::atomic<bool> abandoned{false};
 
   void allocate(const Model& model, uint32_t context, unsigned lanes);
@@ -82,5 +93,9 @@ bool forward(const Model& model, Pool& pool, KvCache& kv, Scratch& scratch, std:
 // targets[i] is the argmax.
 void score_batch(const Model& model, Pool& pool, KvCache& kv, Scratch& scratch, const Plan* plan, uint32_t first, std::span<const int32_t> targets, float* nll,
                  uint8_t* greedy);
+
+// Adds to `out` how the logits of two scratches differ that ran the same batch.
+void compare_batch(const Model& model, Pool& pool, KvCache& kv, Scratch& tested, const Plan* tested_plan, Scratch& reference, const Plan* reference_plan,
+                   uint32_t first, std::span<const int32_t> targets, Comparison& out);
 
 }  // namespace hunch

@@ -20,6 +20,7 @@ struct Lane {
   Pool& pool;
   KvCache& kv;
   Scratch& s;
+  const Plan* plan;  // null = dense
   const uint32_t tokens, position;
   const unsigned lane, lanes;
 
@@ -83,15 +84,16 @@ struct Lane {
     each_slice(m, [&](const Slice& slice, uint32_t) { multiply(m, slice, slice.begin, slice.end, x, out, stride, false); });
   }
 
-  // s.logits [tokens][vocabulary] of the rows x [tokens][width] of the residual stream, up to kLogitTile of them. With `plan`, maybe from a
+  // s.logits [tokens][vocabulary] of the rows x [tokens][width] of the residual stream, up to kLogitTile of them. Where the plan says so, from a
   // low-bit copy, of which what comes near the best is computed again.
-  void output(const float* x, const Plan* plan) {
+  void output(const float* x) {
     const uint32_t vocabulary = model.spec.vocabulary;
     const Activations a = prepare(x, model.spec.width, &model.output_norm);
     if (s.tap) listen(s.tap->output_in, 0, a.f, model.spec.width);
     const Screen* screen = plan && plan->vocabulary_bits ? &s.screens->head[plan->vocabulary_bits] : nullptr;
     if (!screen || !screen->present()) {
       multiply(model.output, a, s.logits.data(), vocabulary);
+      if (s.counting && lane == 0) s.neurons[lane].bytes += model.output.bytes();
       return;
     }
     const Range mine = share((uint32_t)screen->slices.size(), lane, lanes);
@@ -101,9 +103,10 @@ struct Lane {
       for (uint32_t i = mine.begin; i < mine.end; i++)
         if (screen->slices[i].begin < screen->slices[i].end) f(i, screen->slices[i].begin * kLanes, std::min(screen->slices[i].end * kLanes, vocabulary));
     };
+    const Activations ranked = rank_input(*screen, a.f, tokens);
+    if (s.counting && lane == 0) s.neurons[lane].bytes += screen->bytes();
     each([&](uint32_t i, uint32_t begin, uint32_t end) {
-      const Slice& slice = screen->slices[i];
-      k.screen[screen->bits]({slice.data, slice.stride, slice.end - slice.begin, vocabulary - begin, screen->cols, a, tokens, s.logits.data() + begin, vocabulary, false});
+      rank(*screen, i, screen->slices[i].begin, screen->slices[i].end, ranked, tokens, s.logits.data() + begin, vocabulary);
       for (uint32_t t = 0; t < tokens; t++) best[t] = std::max(best[t], k.max_of(s.logits.data() + (size_t)t * vocabulary + begin, end - begin));
     });
     pool.barrier();
@@ -121,12 +124,38 @@ struct Lane {
           if (group == last) continue;
           last = group;
           k.matmul[(int)model.output.type]({slice.group(group), slice.stride, 1, vocabulary - group * kLanes, screen->cols, one, 1, row + group * kLanes, vocabulary, false});
-          refined++;
+          if (s.counting) s.neurons[lane].bytes += model.output.group_bytes;
         }
       });
     }
   }
-  uint64_t refined = 0;  // groups of 16 rows of the output matrix that `output` computed again
+  // The inputs x [n][cols] of a low-bit copy, in its order of columns: each part quantised for itself, so that great values do not coarsen small ones.
+  Activations rank_input(const Screen& screen, const float* x, uint32_t n) {
+    ActivationBuffer& to = s.ranked[lane];
+    for (uint32_t t = 0; t < n; t++) {
+      float* f = to.f.data() + (size_t)t * screen.cols;
+      for (uint32_t c = 0; c < screen.cols; c++) f[c] = x[(size_t)t * screen.cols + screen.order[c]];
+    }
+    // [n][wide], then [n][cols - wide]: each part is a matrix of its own.
+    const uint32_t narrow = screen.cols - screen.wide;
+    const auto part = [&](uint32_t t, uint32_t from, uint32_t cols, size_t at) {
+      k.quantize(to.f.data() + (size_t)t * screen.cols + from, cols, to.q.data() + at, to.d.data() + at / kQuantBlock, to.sum.data() + at / kQuantBlock * 2);
+    };
+    for (uint32_t t = 0; t < n; t++) {
+      if (screen.wide) part(t, 0, screen.wide, (size_t)t * screen.wide);
+      part(t, screen.wide, narrow, (size_t)n * screen.wide + (size_t)t * narrow);
+    }
+    return to.view();
+  }
+  // out [n][stride] = scores of the copy's groups [begin, end), which lie in slice i.
+  void rank(const Screen& screen, uint32_t i, uint32_t begin, uint32_t end, const Activations& x, uint32_t n, float* out, size_t stride) {
+    const uint32_t rows = screen.rows - begin * kLanes;
+    const Slice &wide = screen.wide_slices[i], &slice = screen.slices[i];
+    if (screen.wide) k.matmul[(int)TensorType::Q8_0]({wide.group(begin), wide.stride, end - begin, rows, screen.wide, x, n, out, stride, false});
+    const size_t skip = (size_t)n * screen.wide;
+    k.screen[screen.bits]({slice.group(begin), slice.stride, end - begin, rows, screen.cols - screen.wide,
+                           {nullptr, x.q + skip, x.d + skip / kQuantBlock, x.sum + skip / kQuantBlock * 2}, n, out, stride, screen.wide > 0});
+  }
 
   void embed(std::span<const int32_t> ids) {
     const Range mine = share_of(tokens);

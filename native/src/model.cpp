@@ -302,6 +302,7 @@ Status load_model(const ModelSpec& spec, const Kernels* kernels, Pool& pool, boo
     }
     for (const PackedMatrix* m : {&l.q, &l.k, &l.v, &l.o, &l.gate, &l.up, &l.down}) {
       out.weight_bytes_per_token += m->bytes();
+      out.always_bytes += m->bytes();
       out.parameter_count += (uint64_t)m->rows * m->cols;
     }
   }

@@ -45,6 +45,7 @@ struct Model {
   float embedding_scale = 1;
   uint32_t position_offset = 0;
   uint64_t weight_bytes_per_token = 0, parameter_count = 0;
+  uint64_t always_bytes = 0;  // of weight_bytes_per_token, what no plan saves: all but MLPs by neuron and the output head
 };
 
 // Collects what an architecture wants to load, then reads and packs it all in one parallel pass.

@@ -1,19 +1,78 @@
 // An MLP by neuron as one lane does it: which neurons to compute, computing them, and adding up what the lanes found.
 #pragma once
 
+#include <chrono>
+
 #include "lane.h"
 
 namespace hunch {
+
+// hidden [tokens][rank] = (relu) a x, of a predictor whose first factor every lane multiplies for itself.
+inline Activations predictor_hidden(Lane& w, const Predictor& p, const Activations& x, uint32_t tokens) {
+  NeuronScratch& n = w.s.neurons[w.lane];
+  const size_t size = (size_t)tokens * p.rank;
+  if (n.hidden.size() < size) n.hidden.resize(size), n.hidden_input.resize(1, (uint32_t)size);
+  const Slice& a = p.a.slices[0];
+  w.k.matmul[(int)p.a.type]({a.data, a.stride, a.end - a.begin, p.rank, p.a.cols, x, tokens, n.hidden.data(), p.rank, false});
+  if (p.relu) w.k.activate[(int)Activation::relu](n.hidden.data(), (uint32_t)size);
+  ActivationBuffer& q = n.hidden_input;
+  w.k.quantize(n.hidden.data(), (uint32_t)size, q.q.data(), q.d.data(), q.sum.data());
+  return q.view();
+}
+
+inline Activations tile_of(const Activations& x, uint32_t first_token, uint32_t cols) {
+  const size_t skip = (size_t)first_token * cols;
+  return {x.f + skip, x.q + skip, x.d + skip / kQuantBlock, x.sum + skip / kQuantBlock * 2};
+}
+
+// The input of a predictor of a later stage. One token: scores the layer's neurons now and asks for the first rows of those it names, while
+// the stages between compute. A batch: remembers the input until the layer comes.
+inline void look_ahead(Lane& w, uint32_t layer, PredictorSource source, const Activations& x) {
+  if (!w.s.predictors || w.s.predictors->mlp.size() <= layer) return;
+  const Predictor& p = w.s.predictors->mlp[layer];
+  if (!p.present() || p.source != source) return;
+  const uint32_t width = w.model.spec.width;
+  if (w.tokens > 1) {
+    ActivationBuffer& to = w.s.remembered[source == PredictorSource::attention];
+    const Range mine = w.share_of(w.tokens);
+    const size_t begin = (size_t)mine.begin * width, end = (size_t)mine.end * width;
+    std::copy(x.q + begin, x.q + end, to.q.data() + begin);
+    std::copy(x.d + begin / kQuantBlock, x.d + end / kQuantBlock, to.d.data() + begin / kQuantBlock);
+    std::copy(x.sum + begin / kQuantBlock * 2, x.sum + end / kQuantBlock * 2, to.sum.data() + begin / kQuantBlock * 2);
+    return;
+  }
+  const auto started = std::chrono::steady_clock::now();
+  NeuronScratch& n = w.s.neurons[w.lane];
+  const NeuronRows& r = w.model.layers[layer].rows;
+  const float threshold = w.plan->layers[layer].score_threshold;
+  const Activations hidden = predictor_hidden(w, p, x, 1);
+  const Range mine = share((uint32_t)r.slices.size(), w.lane, w.lanes);
+  for (uint32_t i = mine.begin; i < mine.end; i++) {
+    const Slice& b = p.b.slices[i];
+    const Range all = r.neurons_of(r.slices[i]);
+    if (all.begin >= all.end) continue;
+    float* scores = n.early.data() + all.begin;
+    w.k.matmul[(int)p.b.type]({b.data, b.stride, b.end - b.begin, all.end - all.begin, p.rank, hidden, 1, scores, r.neurons, false});
+    w.k.add(scores, p.bias.data() + all.begin, all.end - all.begin);
+    const uint32_t named = w.k.select(scores, all.end - all.begin, threshold, false, 0, n.candidates.data());
+    for (uint32_t c = 0; c < named; c++) w.k.fetch(r.slices[i].first + (size_t)n.candidates[c] * r.first_stride, r.first_stride);
+  }
+  n.early_layer = layer;
+  if (w.lane == 0) n.bytes += p.a.bytes() + p.b.bytes();
+  n.predictor_ns += (uint64_t)std::chrono::nanoseconds(std::chrono::steady_clock::now() - started).count();
+}
 
 struct NeuronLane {
   Lane& w;
   const Layer& l;
   const NeuronRows& r;
   const LayerPlan& plan;
-  const Screen* screen;  // of this layer's first rows; null: none
+  const Screen* screen;        // of this layer's first rows; null: none
+  const Predictor* predictor;  // of this layer; null: none
   NeuronScratch& n;
   const Activations x;                        // [batch][width]
   const uint32_t layer, first_token, tokens;  // a tile of the batch
+  Activations ranked{}, hidden{};             // the tile's inputs of the screen; of the predictor's second factor
 
   static constexpr uint32_t kTogether = 16;  // bundles that are read, multiplied and added as one; as many again are on their way
 
@@ -24,6 +83,11 @@ struct NeuronLane {
   void run() {
     if (r.width % kQuantBlock == 0)
       for (uint32_t t = 0; t < tokens; t++) w.k.arrange(token(t), r.width, n.input.buffer(t, r.width));
+    if (plan.mlp == MlpRoute::screened && screen && screen->present()) ranked = w.rank_input(*screen, x.f + (size_t)first_token * r.width, tokens);
+    if (plan.mlp == MlpRoute::predicted && predictor && !early()) {
+      const Activations& from = predictor->source == PredictorSource::same ? x : remembered(predictor->source);
+      hidden = predictor_hidden(w, *predictor, tile_of(from, first_token, r.width), tokens);
+    }
     const Range mine = share((uint32_t)r.slices.size(), w.lane, w.lanes);
     for (uint32_t i = mine.begin; i < mine.end; i++) {
       // A part's neurons are chosen, and asked for, while those of the part before are computed.
@@ -38,10 +102,7 @@ struct NeuronLane {
   }
 
  private:
-  Activations token(uint32_t t) const {
-    const size_t first = (size_t)(first_token + t) * r.width;
-    return {x.f + first, x.q + first, x.d + first / kQuantBlock, x.sum + first / kQuantBlock * 2};
-  }
+  Activations token(uint32_t t) const { return tile_of(x, first_token + t, r.width); }
   RowInput input(uint32_t t) const { return n.input.view(t, r.width, x.f + (size_t)(first_token + t) * r.width); }
 
   // Bundles to ask for; of their first or second row only, where `bytes` is given.
@@ -56,6 +117,11 @@ struct NeuronLane {
       choose_by_screen(slice, all.begin, begin, count, turn);
       return;
     }
+    if (plan.mlp == MlpRoute::predicted && predictor) {
+      choose_by_prediction(slice, all.begin, begin, count, turn);
+      return;
+    }
+    if (w.s.counting) n.bytes += (uint64_t)count * r.first_stride;
     // In a batch, 16 rows stay in L1 while the tokens pass over them.
     const uint32_t step = tokens == 1 ? count : 16;
     for (uint32_t i = 0; i < count; i += step)
@@ -74,15 +140,32 @@ struct NeuronLane {
   // Two tiers: a low-bit copy of the first rows names candidates, whose real rows decide.
   void choose_by_screen(const NeuronRows::Slice& slice, uint32_t global, uint32_t begin, uint32_t count, uint32_t turn) {
     const uint32_t group = global / kLanes;
-    const Slice& copy = screen->slices[&slice - r.slices.data()];
-    const size_t skip = (size_t)first_token * r.width;
     float* scores = n.scores.data();
-    w.k.screen[screen->bits]({copy.group(group), copy.stride, (count + kLanes - 1) / kLanes, count, r.width,
-                              {x.f + skip, x.q + skip, x.d + skip / kQuantBlock, x.sum + skip / kQuantBlock * 2}, tokens, scores, r.part_neurons, false});
+    w.rank(*screen, (uint32_t)(&slice - r.slices.data()), group, group + (count + kLanes - 1) / kLanes, ranked, tokens, scores, r.part_neurons);
+    if (w.s.counting) n.bytes += screen->bytes() * count / r.neurons;
     for (uint32_t t = 0; t < tokens; t++) {
       uint32_t* candidates = n.candidates.data();
       const uint32_t named = w.k.select(scores + (size_t)t * r.part_neurons, count, plan.score_threshold, false, begin, candidates);
       confirm(slice, global, begin, candidates, named, turn, t);
+    }
+  }
+
+  bool early() const { return w.tokens == 1 && predictor->source != PredictorSource::same && n.early_layer == layer; }
+  Activations remembered(PredictorSource source) const { return w.s.remembered[source == PredictorSource::attention].view(); }
+
+  // A predictor, which saw another vector, names the neurons: nothing else is read.
+  void choose_by_prediction(const NeuronRows::Slice& slice, uint32_t global, uint32_t begin, uint32_t count, uint32_t turn) {
+    const bool known = early();
+    float* scores = known ? n.early.data() + global : n.scores.data();
+    if (!known) {
+      const Slice& b = predictor->b.slices[(size_t)(&slice - r.slices.data())];
+      w.k.matmul[(int)predictor->b.type]({b.group(global / kLanes), b.stride, (count + kLanes - 1) / kLanes, count, predictor->rank, hidden, tokens, scores, r.part_neurons, false});
+    }
+    for (uint32_t t = 0; t < tokens; t++) {
+      float* of = scores + (size_t)t * r.part_neurons;
+      if (!known) w.k.add(of, predictor->bias.data() + global, count);
+      const uint32_t named = w.k.select(of, count, plan.score_threshold, false, begin, n.candidates.data());
+      confirm(slice, global, begin, n.candidates.data(), named, turn, t);
     }
   }
 
@@ -100,7 +183,7 @@ struct NeuronLane {
       first[chosen[i] - begin] = value[kept[i]];
     }
     n.count[turn][t] = count;
-    if (w.tokens == 1) n.named[layer] += named;
+    if (w.s.counting) n.named[layer] += named, n.bytes += (uint64_t)named * r.first_stride;
   }
 
   // Of a part's gates, those that are computed; `chosen` counts from the slice's first neuron.
@@ -146,7 +229,7 @@ struct NeuronLane {
         w.k.add_rows[(int)r.down]({slice.bundles + r.down_offset, r.bundle_stride, chosen + i, value, some, r.width, acc,
                                   bundles(slice, chosen, next, after, r.down_offset, r.bundle_stride - r.down_offset)});
       }
-      if (w.tokens == 1) n.computed[layer] += count;
+      if (w.s.counting) n.computed[layer] += count, n.bytes += (uint64_t)count * r.bundle_stride;
     }
   }
 };
@@ -159,9 +242,11 @@ inline void run_neurons(Lane& w, uint32_t layer, const LayerPlan& plan, const Ac
   const Norm& norm = l.post_ffn_norm;
   float* out = norm.present() ? w.s.branch.data() : w.s.x.data();
   const Range blocks = w.share_of((places + 15) / 16);
+  const bool predicted = w.s.predictors && layer < w.s.predictors->mlp.size() && w.s.predictors->mlp[layer].present();
+  const Predictor* predictor = predicted ? &w.s.predictors->mlp[layer] : nullptr;
   for (uint32_t first = 0; first < w.tokens; first += kNeuronTile) {
     const uint32_t tile = std::min(kNeuronTile, w.tokens - first);
-    NeuronLane{w, l, r, plan, w.s.screens->gates.empty() ? nullptr : &w.s.screens->gates[layer], w.s.neurons[w.lane], x, layer, first, tile}.run();
+    NeuronLane{w, l, r, plan, w.s.screens->gates.empty() ? nullptr : &w.s.screens->gates[layer], predictor, w.s.neurons[w.lane], x, layer, first, tile}.run();
     w.pool.barrier();
     // This lane's places of every token: the parts in their order, then into x where their columns are.
     const uint32_t begin = blocks.begin * 16, count = std::min(blocks.end * 16, places) - begin;

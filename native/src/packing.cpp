@@ -129,44 +129,44 @@ size_t packed_group_bytes(TensorType type, uint32_t cols) {
   return scale_section(f, blocks) + (size_t)blocks * f.quant_bytes();
 }
 
-void pack_group(TensorType type, const uint8_t* raw, uint32_t rows, uint32_t cols, uint8_t* out) {
-  std::memset(out, 0, packed_group_bytes(type, cols));
-  const size_t stride = row_bytes(type, cols);
+void put_packed_row(TensorType type, const uint8_t* in, uint32_t cols, uint32_t r, uint8_t* out) {
   const Format f = format(type);
-  for (uint32_t r = 0; r < rows; r++) {
-    const uint8_t* in = raw + r * stride;
-    if (!f.vectors) {
-      const uint32_t size = float_bytes(type);
-      for (uint32_t c = 0; c < cols; c++) std::memcpy(out + ((size_t)c * kLanes + r) * size, in + (size_t)c * size, size);
+  if (!f.vectors) {
+    const uint32_t size = float_bytes(type);
+    for (uint32_t c = 0; c < cols; c++) std::memcpy(out + ((size_t)c * kLanes + r) * size, in + (size_t)c * size, size);
+    return;
+  }
+  if (!f.scale_bytes) {
+    const size_t super = f.head_bytes + 8 * f.quant_bytes(), raw_super = row_bytes(type, kSuperBlock);
+    for (uint32_t b = 0; b < cols / kSuperBlock; b++) pack_super(type, f, in + b * raw_super, r, out + b * super);
+    return;
+  }
+  const uint32_t blocks = cols / kQuantBlock;
+  const size_t block_bytes = row_bytes(type, kQuantBlock);
+  uint8_t* quants = out + scale_section(f, blocks);
+  for (uint32_t b = 0; b < blocks; b++, in += block_bytes, quants += f.quant_bytes()) {
+    uint8_t* scales = out + (size_t)b * f.scale_bytes * kLanes;
+    for (uint32_t s = 0; s < f.scale_bytes; s += 2) std::memcpy(scales + s * kLanes + 2 * r, in + s, 2);
+    const uint8_t* from = in + f.scale_bytes;
+    if (f.planes) {
+      uint8_t q[32];
+      read_block(type, from, q);
+      put_quants(f, r, q, quants);
       continue;
     }
-    if (!f.scale_bytes) {
-      const size_t super = f.head_bytes + 8 * f.quant_bytes(), raw_super = row_bytes(type, kSuperBlock);
-      for (uint32_t b = 0; b < cols / kSuperBlock; b++) pack_super(type, f, in + b * raw_super, r, out + b * super);
-      continue;
-    }
-    const uint32_t blocks = cols / kQuantBlock;
-    const size_t block_bytes = stride / blocks;
-    uint8_t* quants = out + scale_section(f, blocks);
-    for (uint32_t b = 0; b < blocks; b++, in += block_bytes, quants += f.quant_bytes()) {
-      uint8_t* scales = out + (size_t)b * f.scale_bytes * kLanes;
-      for (uint32_t s = 0; s < f.scale_bytes; s += 2) std::memcpy(scales + s * kLanes + 2 * r, in + s, 2);
-      const uint8_t* from = in + f.scale_bytes;
-      if (f.planes) {
-        uint8_t q[32];
-        read_block(type, from, q);
-        put_quants(f, r, q, quants);
-        continue;
-      }
-      // The file's nibble and byte order is ours, four bytes at a time.
-      for (uint32_t v = 0; v < f.vectors; v++) {
-        uint32_t four;
-        std::memcpy(&four, from + 4 * v, 4);
-        if (type == TensorType::Q8_0) four ^= 0x80808080u;
-        std::memcpy(quants + 64 * v + 4 * r, &four, 4);
-      }
+    // The file's nibble and byte order is ours, four bytes at a time.
+    for (uint32_t v = 0; v < f.vectors; v++) {
+      uint32_t four;
+      std::memcpy(&four, from + 4 * v, 4);
+      if (type == TensorType::Q8_0) four ^= 0x80808080u;
+      std::memcpy(quants + 64 * v + 4 * r, &four, 4);
     }
   }
+}
+
+void pack_group(TensorType type, const uint8_t* raw, uint32_t rows, uint32_t cols, uint8_t* out) {
+  std::memset(out, 0, packed_group_bytes(type, cols));
+  for (uint32_t r = 0; r < rows; r++) put_packed_row(type, raw + r * row_bytes(type, cols), cols, r, out);
   // Rows that do not exist have scale 0; Q8_0's stored 0 then means -128 * 0.
 }
 

@@ -41,6 +41,8 @@ PackedMatrix packed_shape(TensorType type, uint32_t rows, uint32_t cols);
 size_t packed_group_bytes(TensorType type, uint32_t cols);
 // `rows` (1…16) consecutive rows of the file's layout into one group.
 void pack_group(TensorType type, const uint8_t* raw, uint32_t rows, uint32_t cols, uint8_t* out);
+// One row of the file's layout as row r of a zeroed group.
+void put_packed_row(TensorType type, const uint8_t* raw, uint32_t cols, uint32_t r, uint8_t* group);
 // One row [cols] of floats in the file's Q8_0 layout: blocks of f16 d and 32 int8, d = max|x| / 127.
 void quantise_q8_0(const float* row, uint32_t cols, uint8_t* out);
 // Dequantises one row [cols].

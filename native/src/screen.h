@@ -8,19 +8,21 @@
 namespace hunch {
 
 struct Screen {
-  uint32_t bits = 0, rows = 0, cols = 0;
-  size_t group_bytes = 0;
-  std::vector<Slice> slices;
+  uint32_t bits = 0, rows = 0, cols = 0, wide = 0;
+  std::vector<uint32_t> order;  // [cols] which column of the matrix stands where: the most important ones first
+  size_t group_bytes = 0;       // of the narrow columns
+  std::vector<Slice> slices;       // one per lane, of columns [wide, cols) at `bits` bits
+  std::vector<Slice> wide_slices;  // the first `wide` columns, packed as Q8_0
   bool present() const { return !slices.empty(); }
-  uint64_t bytes() const { return (uint64_t)((rows + kLanes - 1) / kLanes) * group_bytes; }
+  uint64_t bytes() const;  // of both
 };
 
-// A copy without memory; cols a multiple of 32.
-Screen screen_shape(uint32_t bits, uint32_t rows, uint32_t cols);
-// Fills row r (0 … 15) of a zeroed group. importance [cols] weighs the columns' errors (null: alike). unit: the row's scores come out in
-// units of their own expected error, for inputs of that importance; else in the weights'.
-void put_screen_row(uint32_t bits, const float* row, const float* importance, uint32_t cols, bool unit, uint32_t r, uint8_t* group);
-// Dequantises a row [cols].
-void unpack_screen_row(const Screen& s, uint32_t r, const uint8_t* group, float* out);
+// A copy without memory. importance [cols]: the root of each column's expected square in the inputs; the 32 * wide_blocks greatest keep 8 bits,
+// because a rounding error there would outweigh all others. cols and 32 * wide_blocks are whole blocks, wide_blocks less than all.
+Screen screen_shape(uint32_t bits, uint32_t rows, uint32_t cols, uint32_t wide_blocks, const float* importance);
+// Fills row r (0 … 15) of a zeroed group. unit: the row's scores come out in units of their own expected error; else in the weights'.
+void put_screen_row(const Screen& s, const float* row, const float* importance, bool unit, uint32_t r, uint8_t* group, uint8_t* wide_group);
+// Dequantises row r of a group [cols], in the matrix's order of columns.
+void unpack_screen_row(const Screen& s, uint32_t r, const uint8_t* group, const uint8_t* wide_group, float* out);
 
 }  // namespace hunch

@@ -13,6 +13,8 @@ struct Screens {
   Screen head[5];                      // of the output matrix, by bits
   std::vector<Screen> gates;           // per layer, of the first matrix of its MLP; of `gate_bits`
   uint32_t gate_bits = 0;
+  std::vector<std::vector<float>> mlp_importance;  // [layers][width]; with output_importance, what the copies are made for
+  std::vector<float> output_importance;            // [width]
   std::vector<std::unique_ptr<Arena>> memory;
 };
 

@@ -1,5 +1,6 @@
 #include <algorithm>
 #include <chrono>
+#include <utility>
 
 #include "engine_impl.h"
 #include "sampler.h"
@@ -71,12 +72,17 @@ bool Session::Impl::extend(std::span<const int32_t> tokens, const Plan* plan, Lo
     const bool last = done + batch.size() == tokens.size();
     {
       std::lock_guard turn(engine.turn);
+      scratch.predictors = engine.predictors.get();
       const auto begin = Clock::now();
       const bool decoding = tokens.size() == 1;
       if (!forward(engine.model, engine.pool, kv, scratch, batch, (uint32_t)history.size(), plan, last ? logits : Logits::none, cancel,
                    decoding ? engine.governor.active() : 0))
         return false;
-      if (decoding) engine.governor.finished(ms_since(begin) * 1e-3, engine.pool.starved_seconds());
+      if (decoding) {
+        engine.governor.finished(ms_since(begin) * 1e-3, engine.pool.starved_seconds());
+        counted.tokens++;
+        counted.seconds += ms_since(begin) * 1e-3;
+      }
     }
     history.insert(history.end(), batch.begin(), batch.end());
     done += (uint32_t)batch.size();
@@ -155,6 +161,7 @@ Status Session::score(std::span<const int32_t> tokens, uint32_t from, std::vecto
   for (uint32_t at = (uint32_t)common; at + 1 < tokens.size();) {
     const auto batch = tokens.subspan(at, std::min<size_t>(kBatch, tokens.size() - 1 - at));
     std::lock_guard turn(s.engine.turn);
+    s.scratch.predictors = s.engine.predictors.get();
     forward(s.engine.model, s.engine.pool, s.kv, s.scratch, batch, at, plan.get(), Logits::none, never);
     const uint32_t first = std::max(at, from), end = at + (uint32_t)batch.size();
     if (first < end)
@@ -164,6 +171,50 @@ Status Session::score(std::span<const int32_t> tokens, uint32_t from, std::vecto
     at = end;
   }
   return Status::fine();
+}
+
+Status Session::compare(Session& other, const Plan* reference, std::span<const int32_t> tokens, uint32_t from, Comparison& out) {
+  Impl &s = *impl_, &o = *other.impl_;
+  if (&s == &o || &s.engine != &o.engine) return Status::error("bad-request", "Two different sessions of one model are compared, not these.");
+  if (Status status = s.check(tokens); !status.ok()) return status;
+  if (tokens.size() > o.kv.context()) return Status::error("context-overflow", "The other session's context is too short for these tokens.");
+  if ((size_t)from + 1 >= tokens.size()) return Status::error("bad-request", "There is nothing to score: `from` lies at or past the last token but one.");
+  if (Status status = other.set_plan(reference); !status.ok()) return status;
+  std::shared_ptr<const Plan> plan, other_plan;
+  if (Status status = s.take_plan(plan); !status.ok()) return status;
+  if (Status status = o.take_plan(other_plan); !status.ok()) return status;
+  out = {};
+  s.history.clear();
+  o.history.clear();
+  for (uint32_t at = 0; at + 1 < tokens.size();) {
+    const auto batch = tokens.subspan(at, std::min<size_t>(kBatch, tokens.size() - 1 - at));
+    std::lock_guard turn(s.engine.turn);
+    s.scratch.predictors = o.scratch.predictors = s.engine.predictors.get();
+    forward(s.engine.model, s.engine.pool, s.kv, s.scratch, batch, at, plan.get(), Logits::none, never);
+    forward(s.engine.model, s.engine.pool, o.kv, o.scratch, batch, at, other_plan.get(), Logits::none, never);
+    const uint32_t first = std::max(at, from), end = at + (uint32_t)batch.size();
+    if (first < end)
+      compare_batch(s.engine.model, s.engine.pool, s.kv, s.scratch, plan.get(), o.scratch, other_plan.get(), first - at, tokens.subspan(first + 1, end - first), out);
+    s.history.insert(s.history.end(), batch.begin(), batch.end());
+    o.history.insert(o.history.end(), batch.begin(), batch.end());
+    at = end;
+  }
+  return Status::fine();
+}
+
+Activity Session::activity() {
+  Impl& s = *impl_;
+  const uint32_t layers = s.engine.model.spec.layers;
+  std::lock_guard turn(s.engine.turn);
+  Activity a = std::exchange(s.counted, {});
+  a.computed.assign(layers, 0), a.named.assign(layers, 0), a.heads.assign(layers, 0);
+  a.bytes = a.tokens * s.engine.model.always_bytes;
+  for (NeuronScratch& n : s.scratch.neurons) {
+    for (uint32_t i = 0; i < n.computed.size(); i++) a.computed[i] += std::exchange(n.computed[i], 0), a.named[i] += std::exchange(n.named[i], 0);
+    a.bytes += std::exchange(n.bytes, 0);
+    a.predictor_seconds = std::max(a.predictor_seconds, (double)std::exchange(n.predictor_ns, 0) * 1e-9);
+  }
+  return a;
 }
 
 Status Session::logits(std::span<const int32_t> tokens, std::vector<float>& out) {
@@ -177,13 +228,15 @@ Status Session::logits(std::span<const int32_t> tokens, std::vector<float>& out)
   return Status::fine();
 }
 
-Status Session::bench(uint32_t prompt_tokens, uint32_t decode_tokens, double& prefill_ms, double& decode_ms, uint32_t depth) {
+Status Session::bench(uint32_t prompt_tokens, uint32_t decode_tokens, double& prefill_ms, double& decode_ms, uint32_t depth,
+                      std::span<const int32_t> text) {
   Impl& s = *impl_;
   const uint64_t n = (uint64_t)depth + prompt_tokens + decode_tokens;
   if (n == 0 || n > s.kv.context())
     return Status::error("bad-request", "A benchmark of " + std::to_string(n) + " tokens does not fit the context of " + std::to_string(s.kv.context()) + ".");
   std::vector<int32_t> ids(n);
-  for (size_t i = 0; i < n; i++) ids[i] = (int32_t)((uint64_t)(i + 1) * 7919 % s.engine.model.spec.vocabulary);
+  for (size_t i = 0; i < n; i++) ids[i] = text.empty() ? (int32_t)((uint64_t)(i + 1) * 7919 % s.engine.model.spec.vocabulary) : text[i % text.size()];
+  if (Status status = s.check(ids); !status.ok()) return status;
   const auto common = std::mismatch(ids.begin(), ids.begin() + depth, s.history.begin(), s.history.end()).first - ids.begin();
   std::shared_ptr<const Plan> plan;
   if (Status status = s.take_plan(plan); !status.ok()) return status;

@@ -40,7 +40,7 @@ std::vector<float> decode(Session& session, std::span<const int32_t> tokens) {
   return all;
 }
 
-const TinyOptions kRelu{.matrices = TensorType::Q4_0, .embedding = TensorType::Q8_0, .activation = Activation::relu, .layers = 3, .width = 96, .ffn_width = 320, .down_by_neuron = true};
+const TinyOptions kRelu{.matrices = TensorType::Q4_0, .embedding = TensorType::Q8_0, .activation = Activation::relu, .layers = 3, .width = 192, .ffn_width = 320, .down_by_neuron = true};
 
 }  // namespace
 
@@ -82,6 +82,123 @@ TEST_CASE("sparse: the same bits for any number of threads and as a batch") {
       CHECK(same_bits(steps, first));
     }
   }
+}
+
+// Random predictors of all sources; layer 0 has nothing before it.
+Predictors random_predictors(const TinyOptions& o, uint32_t rank, Random& random) {
+  Predictors p;
+  for (uint32_t i = 0; i < o.layers; i++) {
+    const PredictorSource source = i == 0 ? PredictorSource::attention : (PredictorSource)(i % 3);
+    p.mlp.push_back(LowRankPredictor{source, rank, i % 2 == 0, random.normals(rank * o.width), random.normals(o.ffn_width * rank), random.normals(o.ffn_width)});
+  }
+  return p;
+}
+
+TEST_CASE("sparse: screened and predicted layers give the same bits as steps, as a batch and for any number of threads") {
+  TinyOptions o = kRelu;
+  o.layers = 4;
+  const TinyModel model(o);
+  const auto tokens = random_tokens(60, o.vocabulary, 9);
+  for (MlpRoute route : {MlpRoute::screened, MlpRoute::predicted})
+    for (Isa isa : supported_isas()) {
+      std::vector<float> first;
+      for (unsigned threads : {1u, 2u, 5u}) {
+        Random random(10);
+        const auto engine = load(model, threads, isa);
+        REQUIRE(engine->set_predictors(random_predictors(o, 24, random)).ok());
+        Plan plan = plan_of(o.layers, route);
+        plan.vocabulary_bits = 4, plan.vocabulary_margin = 0.5f;
+        const auto session = open(*engine), other = open(*engine);
+        REQUIRE(session->set_plan(&plan).ok());
+        REQUIRE(other->set_plan(&plan).ok());
+        const std::vector<float> steps = decode(*session, tokens);
+        std::vector<float> batch;
+        REQUIRE(other->score(tokens, 0, batch).ok());
+        CHECK(same_bits(steps, batch));
+        if (first.empty()) first = steps;
+        CHECK(same_bits(steps, first));
+      }
+    }
+}
+
+TEST_CASE("sparse: naming every neuron and every word leaves nothing out") {
+  const TinyModel model(kRelu);
+  const auto tokens = random_tokens(30, kRelu.vocabulary, 11);
+  const auto engine = load(model, 2);
+  Random random(12);
+  REQUIRE(engine->set_predictors(random_predictors(kRelu, 32, random)).ok());
+  const auto session = open(*engine);
+  const std::vector<float> dense = decode(*session, tokens);
+  for (MlpRoute route : {MlpRoute::screened, MlpRoute::predicted}) {
+    Plan plan = plan_of(kRelu.layers, route);
+    for (LayerPlan& l : plan.layers) l.score_threshold = -1e30f;
+    plan.vocabulary_bits = 2, plan.vocabulary_margin = 1e30f;
+    REQUIRE(session->set_plan(&plan).ok());
+    CHECK(same_bits(decode(*session, tokens), dense));
+  }
+}
+
+TEST_CASE("sparse: a comparison with itself finds nothing, with another plan what scores say") {
+  const TinyModel model(kRelu);
+  const auto tokens = random_tokens(300, kRelu.vocabulary, 13);
+  const auto engine = load(model, 2);
+  const auto session = open(*engine), other = open(*engine);
+  Comparison c;
+  REQUIRE(session->compare(*other, nullptr, tokens, 20, c).ok());
+  CHECK(c.positions == 279);
+  CHECK(c.agree == 279);
+  CHECK(c.kl == 0);
+  CHECK(c.nll == c.reference_nll);
+  const Plan plan = plan_of(kRelu.layers, MlpRoute::exact, 0.3f);
+  REQUIRE(session->set_plan(&plan).ok());
+  REQUIRE(session->compare(*other, nullptr, tokens, 20, c).ok());
+  CHECK(c.kl > 0);
+  CHECK(c.agree < 279);
+  std::vector<float> nll;
+  double sum = 0;
+  REQUIRE(session->score(tokens, 20, nll).ok());
+  for (float v : nll) sum += v;
+  CHECK(c.nll == doctest::Approx(sum).epsilon(1e-6));
+  CHECK(session->compare(*session, nullptr, tokens, 0, c).code == "bad-request");
+}
+
+TEST_CASE("sparse: decode steps are counted") {
+  const TinyModel model(kRelu);
+  const auto engine = load(model, 2);
+  const auto session = open(*engine);
+  double prefill = 0, steps = 0;
+  REQUIRE(session->bench(8, 20, prefill, steps).ok());
+  Activity dense = session->activity();
+  CHECK(dense.tokens == 20);
+  CHECK(dense.bytes == 20 * engine->info().weight_bytes_per_token);
+  for (uint64_t n : dense.computed) CHECK(n == 20 * kRelu.ffn_width);
+  const Plan plan = plan_of(kRelu.layers, MlpRoute::exact);
+  REQUIRE(session->set_plan(&plan).ok());
+  REQUIRE(session->bench(8, 20, prefill, steps).ok());
+  const Activity exact = session->activity();
+  CHECK(exact.bytes < dense.bytes);
+  for (size_t i = 0; i < exact.computed.size(); i++) CHECK(exact.computed[i] < dense.computed[i]);
+  CHECK(session->activity().tokens == 0);
+}
+
+TEST_CASE("sparse: predictors that do not fit are refused") {
+  const TinyModel model(kRelu);
+  const auto engine = load(model, 2);
+  Random random(14);
+  const Predictors good = random_predictors(kRelu, 16, random);
+  const auto refused = [&](auto&& change) {
+    Predictors p = good;
+    change(p);
+    return engine->set_predictors(p).code == "bad-request";
+  };
+  CHECK(refused([](Predictors& p) { p.mlp.pop_back(); }));
+  CHECK(refused([](Predictors& p) { p.mlp[1]->a.pop_back(); }));
+  CHECK(refused([](Predictors& p) { p.mlp[1]->b.push_back(0); }));
+  CHECK(refused([](Predictors& p) { p.mlp[1]->bias.pop_back(); }));
+  CHECK(refused([](Predictors& p) { p.mlp[1]->rank = 0; }));
+  CHECK(refused([](Predictors& p) { p.mlp[1]->a[3] = kNan; }));
+  CHECK(refused([](Predictors& p) { p.mlp[0]->source = PredictorSource::previous; }));
+  CHECK(engine->set_predictors(good).ok());
 }
 
 TEST_CASE("sparse: a higher threshold computes fewer neurons and strays further") {

@@ -1,0 +1,99 @@
+#include "predictors.h"
+
+#include <algorithm>
+#include <cmath>
+#include <new>
+
+namespace hunch {
+
+namespace {
+
+constexpr uint32_t kMaxRank = 4096;
+
+Status wrong(size_t layer, const char* kind, const std::string& what) {
+  return Status::error("bad-request", std::string("The ") + kind + " predictor of layer " + std::to_string(layer) + " " + what + ".");
+}
+
+bool finite(const std::vector<float>& v) {
+  return std::all_of(v.begin(), v.end(), [](float x) { return std::isfinite(x); });
+}
+
+// w [rows][cols] with its rows padded to `padded` columns, as Q8_0 groups [begin, end) of the slices.
+bool pack(const std::vector<float>& w, uint32_t rows, uint32_t cols, uint32_t padded, std::vector<Range> groups, PackedMatrix& out, PredictorSet& owner) {
+  out = packed_shape(TensorType::Q8_0, rows, padded);
+  auto arena = std::make_unique<Arena>();
+  if (!arena->reserve(out.bytes() + groups.size() * 64)) return false;
+  std::vector<float> row(padded, 0.0f);
+  const size_t bytes = row_bytes(TensorType::Q8_0, padded);
+  std::vector<uint8_t> raw(bytes * kLanes);
+  for (const Range& r : groups) {
+    Slice s{r.begin, r.end, arena->take((size_t)(r.end - r.begin) * out.group_bytes), out.group_bytes};
+    if (!s.data) return false;
+    for (uint32_t g = r.begin; g < r.end; g++) {
+      const uint32_t n = std::min(kLanes, rows - g * kLanes);
+      for (uint32_t i = 0; i < n; i++) {
+        std::copy_n(w.data() + (size_t)(g * kLanes + i) * cols, cols, row.data());
+        quantise_q8_0(row.data(), padded, raw.data() + i * bytes);
+      }
+      pack_group(TensorType::Q8_0, raw.data(), n, padded, s.group(g));
+    }
+    out.slices.push_back(s);
+  }
+  owner.memory.push_back(std::move(arena));
+  return true;
+}
+
+Status pack_one(const Model& m, size_t layer, const char* kind, const LowRankPredictor& from, uint32_t rows, const std::vector<Range>& groups, Predictor& out, PredictorSet& owner) {
+  const uint32_t width = m.spec.width;
+  if (width % kQuantBlock) return wrong(layer, kind, "does not fit: the model's width is not whole blocks of 32");
+  if (from.rank < 1 || from.rank > kMaxRank) return wrong(layer, kind, "has rank " + std::to_string(from.rank) + "; it must lie between 1 and 4096");
+  if (from.a.size() != (size_t)from.rank * width) return wrong(layer, kind, "has a first factor of another shape than rank x width");
+  if (from.b.size() != (size_t)rows * from.rank) return wrong(layer, kind, "has a second factor of another shape than rows x rank");
+  if (!from.bias.empty() && from.bias.size() != rows) return wrong(layer, kind, "has a bias of another length than its rows");
+  if (!finite(from.a) || !finite(from.b) || !finite(from.bias)) return wrong(layer, kind, "holds values that are not numbers");
+  if (from.source == PredictorSource::previous && layer == 0) return wrong(layer, kind, "reads the layer before, which the first layer does not have");
+  out.source = from.source;
+  out.relu = from.relu;
+  out.rank = (from.rank + kQuantBlock - 1) / kQuantBlock * kQuantBlock;
+  // Rows of `a` past the rank are zeros, so that what they give is.
+  std::vector<float> a(from.a);
+  a.resize((size_t)out.rank * width, 0.0f);
+  out.bias = from.bias;
+  if (out.bias.empty()) out.bias.assign(rows, 0.0f);
+  if (!pack(a, out.rank, width, width, {{0, (out.rank + kLanes - 1) / kLanes}}, out.a, owner) || !pack(from.b, rows, from.rank, out.rank, groups, out.b, owner))
+    return Status::error("out-of-memory", "There is no memory left for the predictors. Close other programs or choose a smaller model.");
+  return Status::fine();
+}
+
+}  // namespace
+
+Status pack_predictors(const Model& model, const Predictors& from, PredictorSet& out) try {
+  const size_t layers = model.layers.size();
+  for (const auto* list : {&from.mlp, &from.heads})
+    if (!list->empty() && list->size() != layers)
+      return Status::error("bad-request", "There are predictors for " + std::to_string(list->size()) + " layers; the model has " + std::to_string(layers) + ".");
+  out.mlp.resize(layers);
+  out.heads.resize(layers);
+  for (size_t i = 0; i < from.mlp.size(); i++) {
+    const NeuronRows& r = model.layers[i].rows;
+    if (!from.mlp[i]) continue;
+    if (!r.present()) return wrong(i, "MLP", "has nothing to predict: the model was loaded without its neurons apart");
+    std::vector<Range> groups;
+    for (const NeuronRows::Slice& s : r.slices) {
+      const Range n = r.neurons_of(s);
+      groups.push_back({n.begin / kLanes, (n.end + kLanes - 1) / kLanes});
+    }
+    if (Status s = pack_one(model, i, "MLP", *from.mlp[i], r.neurons, groups, out.mlp[i], out); !s.ok()) return s;
+  }
+  for (size_t i = 0; i < from.heads.size(); i++) {
+    const uint32_t heads = model.spec.heads;
+    if (!from.heads[i]) continue;
+    if (from.heads[i]->source == PredictorSource::same) return wrong(i, "head", "reads the MLP's input, which comes after the heads");
+    if (Status s = pack_one(model, i, "head", *from.heads[i], heads, {{0, (heads + kLanes - 1) / kLanes}}, out.heads[i], out); !s.ok()) return s;
+  }
+  return Status::fine();
+} catch (const std::bad_alloc&) {
+  return Status::error("out-of-memory", "There is no memory left for the predictors. Close other programs or choose a smaller model.");
+}
+
+}  // namespace hunch
