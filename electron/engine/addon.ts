@@ -61,6 +61,8 @@ export type Isa = 'scalar' | 'avx2' | 'avx512' | 'neon';
 export interface LoadOptions {
   threads: number; // 0 = one per physical core
   isa?: Isa; // default: the best this CPU has
+  /** Keep MLPs without true zeros also by neuron, so that plans can skip in them; two thirds more memory. Default: false. */
+  byNeuron?: boolean;
 }
 
 export interface NativeInfo {

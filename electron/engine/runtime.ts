@@ -7,14 +7,15 @@ import { readModelFile } from '../models/gguf';
 import { PromptEncoder } from '../models/prompt';
 import { ChatTemplate } from '../models/template';
 import { Tokenizer } from '../models/tokenizer';
+import { findPack } from '../sparsity/store';
 import type { GenerateResult, Isa, NativeAddon, NativeModel, NativeSession } from './addon';
 import type { ChatSession } from './chatSessions';
 import { ChatSessions } from './chatSessions';
+import { packBeside } from './modelPack';
+import { ModelSparsity } from './modelSparsity';
 import { loadAddon } from './native';
 import { fromNative } from './nativeError';
-import type { EngineSparsity } from './protocol';
 import { ReplyText } from './replyText';
-import { bareSource, type SparsitySource } from './sparsitySource';
 import { SparsityTrail } from './sparsityTrail';
 
 /** A finished turn of the branch that is replied to. The system prompt travels apart. */
@@ -90,9 +91,6 @@ export interface RunningReply {
 
 const defaultContextLength = 4096;
 
-/** What the native engine can do on top of a plan. */
-const offers = { correction: false, speculation: false };
-
 /** What a running reply can be told. */
 interface Control {
   stopped: boolean;
@@ -107,12 +105,9 @@ interface Control {
  */
 export class Runtime {
   readonly vocabularySize: number;
+  readonly sparsity: ModelSparsity;
   private readonly sessions: ChatSessions;
   private readonly running = new Map<Control, Promise<unknown>>();
-  private readonly bare: SparsitySource;
-  private source: SparsitySource;
-  /** Called when `sparsity` has changed. */
-  onSparsity: (sparsity: EngineSparsity) => void = () => {};
 
   private constructor(
     readonly info: RuntimeInfo,
@@ -123,12 +118,13 @@ export class Runtime {
   ) {
     this.vocabularySize = file.spec.vocabulary;
     this.sessions = new ChatSessions(model, encoder, file.spec, info.contextLength);
-    this.bare = bareSource(file.spec);
-    this.source = this.bare;
+    this.sparsity = new ModelSparsity(model, file.spec, this.sessions, (chatKey, place) => {
+      for (const control of this.running.keys()) if (control.chatKey === chatKey) control.trail.move(place);
+    });
   }
 
   /**
-   * Reads the header, builds the tokenizer and the template, loads the weights.
+   * Reads the header, builds the tokenizer and the template, loads the weights and the sparsity pack beside them.
    * Errors: model-missing, model-not-gguf, model-truncated, model-unsupported, model-invalid, out-of-memory,
    * engine-unavailable.
    */
@@ -141,10 +137,12 @@ export class Runtime {
       eos: tokenizer.text(file.vocabulary.eos),
     });
     const { spec } = file;
+    const packed = (await findPack(spec.path)) !== null;
+    const packing = packed ? packBeside(spec) : null;
     try {
       const model = await addon.load(
         spec,
-        { threads: options.threads ?? 0, ...(options.isa ? { isa: options.isa } : {}) },
+        { threads: options.threads ?? 0, byNeuron: packed, ...(options.isa ? { isa: options.isa } : {}) },
         options.onProgress,
       );
       const info: RuntimeInfo = {
@@ -156,7 +154,9 @@ export class Runtime {
         trainedContext: spec.trainedContext,
         ...model.info,
       };
-      return new Runtime(info, tokenizer, new PromptEncoder(template, tokenizer), model, file);
+      const runtime = new Runtime(info, tokenizer, new PromptEncoder(template, tokenizer), model, file);
+      if (packing) await runtime.sparsity.usePack(await packing);
+      return runtime;
     } catch (error) {
       throw fromNative(error);
     }
@@ -165,7 +165,12 @@ export class Runtime {
   /** Starts a reply. Errors (through the promise): context-overflow, busy, bad-request, model-invalid (template), internal. */
   reply(request: ReplyRequest, onEvent: (event: ReplyProgress) => void): RunningReply {
     const { chatKey, sparsity = null } = request;
-    const control: Control = { stopped: false, native: null, chatKey, trail: new SparsityTrail(this.nameOf(sparsity)) };
+    const control: Control = {
+      stopped: false,
+      native: null,
+      chatKey,
+      trail: new SparsityTrail(this.sparsity.nameOf(sparsity)),
+    };
     const promise = this.run(request, onEvent, control).finally(() => this.running.delete(control));
     this.running.set(control, promise);
     return { promise, stop: () => stop(control) };
@@ -174,25 +179,7 @@ export class Runtime {
   /** Moves the chat's slider, for a reply that runs from its next token on. Errors: bad-request (a plan that does not fit). */
   setSparsity(chatKey: string, sparsity: Sparsity): void {
     const session = this.sessions.get(chatKey);
-    if (session) this.setPlan(chatKey, session, sparsity);
-  }
-
-  /** What the model's slider has. */
-  get sparsity(): EngineSparsity {
-    return { ...this.source.state(), offers };
-  }
-
-  /** Takes the model's plans from this source from now on. Errors: bad-request (predictors of another shape). */
-  async useSparsity(source: SparsitySource): Promise<void> {
-    // No plan may meet predictors that are not its own.
-    this.setSource(this.bare);
-    try {
-      if (source.predictors) await this.model.setPredictors(source.predictors);
-    } catch (error) {
-      throw fromNative(error);
-    }
-    this.setSource(source);
-    this.onSparsity(this.sparsity);
+    if (session) this.sparsity.move(chatKey, session, sparsity);
   }
 
   /** Drops a chat's KV cache, for instance because the chat was removed. A running reply of it is stopped. */
@@ -225,7 +212,7 @@ export class Runtime {
     const begin = performance.now();
     const session = this.sessions.acquire(request.chatKey);
     try {
-      this.setPlan(request.chatKey, session, request.sparsity ?? null);
+      this.sparsity.move(request.chatKey, session, request.sparsity ?? null);
       const prompt = await this.prompt(request, session);
       return await this.generate(request.sampling, prompt, session, onEvent, control, begin);
     } catch (error) {
@@ -233,33 +220,6 @@ export class Runtime {
     } finally {
       this.sessions.release(session);
     }
-  }
-
-  private setSource(source: SparsitySource): void {
-    this.source = source;
-    for (const [chatKey, session] of this.sessions.all()) this.setPlan(chatKey, session, session.sparsity);
-  }
-
-  private setPlan(chatKey: string, session: ChatSession, sparsity: Sparsity | null): void {
-    try {
-      session.native.setPlan?.(sparsity === null ? null : this.source.plan(sparsity.position));
-    } catch (error) {
-      throw fromNative(error);
-    }
-    session.sparsity = sparsity;
-    for (const control of this.running.keys()) {
-      if (control.chatKey === chatKey) control.trail.move(this.nameOf(sparsity));
-    }
-  }
-
-  private nameOf(sparsity: Sparsity | null): string {
-    if (sparsity === null) return 'dense';
-    const { position, correction, speculation } = sparsity;
-    const also = [
-      correction && offers.correction ? ' + correction' : '',
-      speculation && offers.speculation ? ' + speculation' : '',
-    ];
-    return this.source.describe(position) + also.join('');
   }
 
   private async prompt(request: ReplyRequest, { memory }: ChatSession): Promise<number[]> {

@@ -1,11 +1,12 @@
-import { placeAt, placeName } from '../contract/place';
-import type { SparsityState, StopName } from '../contract/sparsity';
-import type { LayerPlan, ModelSpec, Plan, Predictors } from './addon';
+import type { SparsityState } from '../contract/sparsity';
+import { describe, modelStops, planAt, stopList } from '../sparsity/position';
+import type { LoadedPack } from '../sparsity/store';
+import type { ModelSpec, Plan, Predictors } from './addon';
 
 /** What a source knows of its model. */
 export type SourceState = Pick<SparsityState, 'stops' | 'frontier' | 'measured' | 'problem'>;
 
-/** Where the places of a model's slider come from: the pack beside it, or the model alone (`bareSource`). */
+/** Where the places of a model's slider come from. */
 export interface SparsitySource {
   /** Ready to run; null = dense. Position: 0…1. */
   plan(position: number): Plan | null;
@@ -16,28 +17,24 @@ export interface SparsitySource {
   readonly predictors: Predictors | null;
 }
 
-const dense: LayerPlan = { mlp: 'dense', gateThreshold: 0, scoreThreshold: 0, headThreshold: null };
-const exact: LayerPlan = { ...dense, mlp: 'exact' };
-
-/** A model without a pack: dense, and exact where its activation leaves true zeros. */
-export function bareSource(
-  { activation, layers }: Pick<ModelSpec, 'activation' | 'layers'>,
+/** From the pack beside the model; without one, dense and (where the activation leaves true zeros) exact. */
+export function modelSource(
+  spec: Pick<ModelSpec, 'activation' | 'layers'>,
+  pack: Pick<LoadedPack, 'info' | 'predictors'> | null,
   problem: string | null = null,
 ): SparsitySource {
-  const zeros = activation === 'relu' || activation === 'drelu';
-  const stops: StopName[] = zeros ? ['dense', 'exact'] : ['dense'];
+  const stops = modelStops(spec, pack?.info.stops);
+  const names = stopList(stops);
+  const frontier = pack?.info.frontier.filter(({ stop }) => names.includes(stop)) ?? [];
+  const { date, machine, text, tokens } = pack?.info.measured ?? {};
+  const measured =
+    date !== undefined && machine !== undefined && text !== undefined && tokens !== undefined
+      ? { date, machine, text, tokens }
+      : null;
   return {
-    predictors: null,
-    plan(position) {
-      const { from, to, share } = placeAt(position, stops);
-      if (to === 'dense') return null;
-      const count = from === to ? layers : Math.round(share * layers);
-      return {
-        layers: Array.from({ length: layers }, (_, i) => (i < count ? exact : dense)),
-        vocabulary: { bits: 0, margin: 0 },
-      };
-    },
-    describe: (position) => placeName(position, stops),
-    state: () => ({ stops, frontier: [], measured: null, problem }),
+    predictors: pack?.predictors ?? null,
+    plan: (position) => planAt({ stops, sensitivity: pack?.info.sensitivity }, position, spec.layers),
+    describe: (position) => describe(position, names),
+    state: () => ({ stops: names, frontier, measured, problem }),
   };
 }

@@ -42,8 +42,8 @@ async function load(message: Extract<ToWorker, { type: 'load' }>): Promise<void>
         lastPercent = percent;
       },
     });
-    runtime.onSparsity = (state) => send({ type: 'sparsity-state', state });
-    send({ type: 'loaded', loadId, info: runtime.info, sparsity: runtime.sparsity });
+    runtime.sparsity.onChange = (state) => send({ type: 'sparsity-state', state });
+    send({ type: 'loaded', loadId, info: runtime.info, sparsity: runtime.sparsity.state });
   } catch (error) {
     send({ type: 'load-failed', loadId, error: describe(error) });
   }

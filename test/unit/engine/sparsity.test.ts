@@ -1,7 +1,7 @@
 import { describe, expect, it } from 'vitest';
 import { figuresAt, nearestStop, placeAt, placeName } from '../../../electron/contract/place';
 import { stopNames, stopPosition, type FrontierPoint, type StopName } from '../../../electron/contract/sparsity';
-import { bareSource } from '../../../electron/engine/sparsitySource';
+import { modelSource } from '../../../electron/engine/sparsitySource';
 import { joinTrails, SparsityTrail } from '../../../electron/engine/sparsityTrail';
 
 const silu: StopName[] = ['dense', 'careful', 'balanced', 'fast', 'fastest'];
@@ -72,7 +72,7 @@ describe('the figures of a place', () => {
 describe('a model without a pack', () => {
   it('runs dense everywhere unless skipped neurons are true zeros', () => {
     for (const activation of ['silu', 'gelu'] as const) {
-      const source = bareSource({ activation, layers: 4 });
+      const source = modelSource({ activation, layers: 4 }, null);
       expect(source.state().stops).toEqual(['dense']);
       for (const position of [0, 0.2, 0.62, 1]) {
         expect(source.plan(position)).toBeNull();
@@ -83,7 +83,7 @@ describe('a model without a pack', () => {
 
   it('runs exact from that stop on, and a part of the layers before it', () => {
     for (const activation of ['relu', 'drelu'] as const) {
-      const source = bareSource({ activation, layers: 4 });
+      const source = modelSource({ activation, layers: 4 }, null);
       const routes = (position: number) => source.plan(position)?.layers.map(({ mlp }) => mlp) ?? null;
       expect(source.state().stops).toEqual(['dense', 'exact']);
       expect(routes(0)).toBeNull();

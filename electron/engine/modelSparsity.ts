@@ -1,0 +1,96 @@
+import { stopPosition, type Sparsity } from '../contract/sparsity';
+import type { PackResult } from '../sparsity/store';
+import type { ModelSpec, NativeModel } from './addon';
+import type { ChatSession, ChatSessions } from './chatSessions';
+import { fromNative } from './nativeError';
+import type { EngineSparsity } from './protocol';
+import { modelSource, type SparsitySource } from './sparsitySource';
+
+/** What the native engine can do on top of a plan. */
+const offers = { correction: false, speculation: false };
+
+/** Tokens; no session takes fewer. */
+const smallestContext = 16;
+
+/** A loaded model's slider: where its plans come from, and where on it each chat stands. */
+export class ModelSparsity {
+  /** Called when `state` has changed. */
+  onChange: (state: EngineSparsity) => void = () => {};
+  private source: SparsitySource;
+
+  constructor(
+    private readonly model: NativeModel,
+    private readonly spec: ModelSpec,
+    private readonly sessions: ChatSessions,
+    /** From its next token on the chat's reply is written at this place. */
+    private readonly onMoved: (chatKey: string, place: string) => void,
+  ) {
+    this.source = modelSource(spec, null);
+  }
+
+  get state(): EngineSparsity {
+    return { ...this.source.state(), offers };
+  }
+
+  /** Takes the plans from this pack from now on. What is wrong with it is told in `state`; the model runs without it then. */
+  async usePack({ pack, problem }: PackResult): Promise<void> {
+    try {
+      await this.use(modelSource(this.spec, pack, problem));
+    } catch (error) {
+      const why = `The sparsity pack of this model is not used: ${(error as Error).message}`;
+      this.setSource(modelSource(this.spec, null, why));
+      this.onChange(this.state);
+    }
+  }
+
+  /** Errors: bad-request (predictors or plans that do not fit the model); then the model's plans are those it has without a pack. */
+  async use(source: SparsitySource): Promise<void> {
+    // No plan may meet predictors that are not its own.
+    this.setSource(modelSource(this.spec, null));
+    try {
+      if (source.predictors) await this.model.setPredictors(source.predictors);
+      this.tryPlans(source);
+    } catch (error) {
+      throw fromNative(error);
+    }
+    this.setSource(source);
+    this.onChange(this.state);
+  }
+
+  /** The place as a reply's provenance names it; null = dense. */
+  nameOf(sparsity: Sparsity | null): string {
+    if (sparsity === null) return 'dense';
+    const { position, correction, speculation } = sparsity;
+    const also = [
+      correction && offers.correction ? ' + correction' : '',
+      speculation && offers.speculation ? ' + speculation' : '',
+    ];
+    return this.source.describe(position) + also.join('');
+  }
+
+  /** Moves a chat's slider. Errors: bad-request. */
+  move(chatKey: string, session: ChatSession, sparsity: Sparsity | null): void {
+    try {
+      session.native.setPlan(sparsity === null ? null : this.source.plan(sparsity.position));
+    } catch (error) {
+      throw fromNative(error);
+    }
+    session.sparsity = sparsity;
+    this.onMoved(chatKey, this.nameOf(sparsity));
+  }
+
+  private setSource(source: SparsitySource): void {
+    this.source = source;
+    for (const [chatKey, session] of this.sessions.all()) this.move(chatKey, session, session.sparsity);
+  }
+
+  /** Better now than in the middle of a reply. */
+  private tryPlans(source: SparsitySource): void {
+    const session = this.model.createSession({ contextLength: smallestContext });
+    try {
+      for (const stop of source.state().stops) session.setPlan(source.plan(stopPosition(stop)));
+    } finally {
+      session.close();
+    }
+  }
+}
