@@ -99,7 +99,7 @@ class OrtReference implements Reference {
   readonly layers: Record<PredictorKind, number[]> = { mlp: [], heads: [] };
   /** Columns of each input; null where the graph leaves them open. */
   private readonly widths = new Map<string, number | null>();
-  /** Rows of a batch of one, for graphs that were exported so. */
+  /** Inputs that take one row at a time, as exported. */
   private readonly oneByOne = new Set<string>();
 
   constructor(
@@ -154,6 +154,8 @@ class OrtReference implements Reference {
       );
     }
     const [batch, width] = shape;
+    if (typeof width === 'number' && width > packLimits.width)
+      throw this.refuse(`has ${info.name} of ${width} columns`);
     this.widths.set(info.name, typeof width === 'number' ? width : null);
     if (batch === 1) this.oneByOne.add(info.name);
     else if (typeof batch === 'number') throw this.refuse(`has ${info.name} for batches of ${batch} only`);
@@ -168,13 +170,11 @@ class OrtReference implements Reference {
   ): Promise<Float32Array> {
     const { Tensor } = this.runtime;
     const feeds: Record<string, Ort.Tensor> = {};
-    // onnxruntime wants every input; the other predictors get a row of zeros.
+    // onnxruntime wants every input, and as many rows in each that names its batch alike: the other predictors get zeros.
     for (const [name, own] of this.widths) {
-      const columns = own ?? width;
-      feeds[name] =
-        name === input
-          ? new Tensor('float32', inputs, [count, width])
-          : new Tensor('float32', new Float32Array(columns), [1, columns]);
+      const dims = [this.oneByOne.has(name) ? 1 : count, own ?? width];
+      const values = name === input ? inputs : new Float32Array(dims[0]! * dims[1]!);
+      feeds[name] = new Tensor('float32', values, dims);
     }
     let result;
     try {
