@@ -56,7 +56,8 @@ export function guardOnnx(bytes: Uint8Array, use: 'weights' | 'graph', fileName:
       const [number, wire] = reader.tag();
       if (++fieldCount > limits.fields) throw refuse(`has more than ${limits.fields} fields`);
       const field = fields.get(number);
-      if (!field) throw refuse(`has a field that ONNX 1.20 does not know (${number} of ${message.name})`);
+      if (!field)
+        throw refuse(`is not an ONNX file, or has what ONNX 1.20 does not know (field ${number} of ${message.name})`);
       const id = `${message.typeName}.${field.name}`;
       const why = never[id] ?? (use === 'weights' ? neverInWeights[id] : undefined);
       if (why) throw refuse(why);

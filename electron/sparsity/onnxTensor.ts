@@ -49,7 +49,7 @@ export function readDims(tensor: TensorProto, fileName: string): number[] {
 
 /** The values of a tensor that `readDims` accepted. Errors: pack-invalid (NaN, infinite). */
 export function readValues(tensor: TensorProto, fileName: string): Float32Array {
-  const bytes = tensor.rawData.slice().buffer; // aligned, and free of the file's buffer
+  const bytes = new Uint8Array(tensor.rawData).buffer; // a copy: aligned, and free of the file's (Buffer.slice would be none)
   const values =
     tensor.dataType === TensorProto_DataType.FLOAT16
       ? Float32Array.from(new Uint16Array(bytes), fromHalf)
