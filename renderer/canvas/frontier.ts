@@ -99,7 +99,11 @@ export function drawFrontier(
     axes: `M${left} ${top}V${bottom}H${right}`,
     curve: curve.map((spot, i) => path(i === 0 ? 'M' : 'L', project(scale, spot))).join(''),
     dots,
-    names: placeNames(scale, dots),
+    names: placeNames(
+      scale,
+      dots,
+      curve.map((spot) => project(scale, spot)),
+    ),
     speeds: niceSteps(scale.slowest, scale.fastest).map((speed) => ({
       x: project(scale, { speed, rise: 0 }).x,
       y: bottom + line + 2,
@@ -149,27 +153,39 @@ interface Box {
 const apart = (a: Box, b: Box): boolean =>
   a.right <= b.left || b.right <= a.left || a.bottom <= b.top || b.bottom <= a.top;
 
-/** Each stop's name above, below or beside its dot, where it covers nothing; a name without room is left to the table. */
-function placeNames(scale: FrontierScale, dots: readonly { x: number; y: number; name: string }[]): Label[] {
+const within = (box: Box, { x, y }: { x: number; y: number }): boolean =>
+  x > box.left && x < box.right && y > box.top && y < box.bottom;
+
+/**
+ * Each stop's name above, below or beside its dot: off the curve if that can be, never over a dot or another name. A name without
+ * room is left to the table.
+ */
+function placeNames(
+  scale: FrontierScale,
+  dots: readonly { x: number; y: number; name: string }[],
+  curve: readonly { x: number; y: number }[],
+): Label[] {
   const taken: Box[] = dots.map(({ x, y }) => ({ left: x - 4, right: x + 4, top: y - 4, bottom: y + 4 }));
   const labels: Label[] = [];
   for (const { x, y, name } of dots) {
     const candidates: Label[] = [
-      { x, y: y - 8, text: name, anchor: 'middle' },
-      { x: x - 7, y: y - 3, text: name, anchor: 'end' },
-      { x: x + 7, y: y + 3.5, text: name, anchor: 'start' },
-      { x, y: y + 15, text: name, anchor: 'middle' },
-      { x: x + 4, y: y - 19, text: name, anchor: 'end' },
+      { x, y: y - 9, text: name, anchor: 'middle' },
+      { x: x - 8, y: y - 4, text: name, anchor: 'end' },
+      { x: x + 8, y: y + 3.5, text: name, anchor: 'start' },
+      { x: x + 8, y: y + 10, text: name, anchor: 'start' },
+      { x: x - 4, y: y - 9, text: name, anchor: 'end' },
+      { x, y: y + 16, text: name, anchor: 'middle' },
     ];
-    const free = candidates.find((label) => {
+    const fitting = candidates.filter((label) => {
       const box = boxOf(label);
-      const inside =
-        box.left >= scale.left && box.right <= scale.width && box.top >= line && box.bottom <= scale.bottom;
+      const { left, width, bottom } = scale;
+      const inside = box.left >= left && box.right <= width && box.top >= line && box.bottom <= bottom;
       return inside && taken.every((other) => apart(box, other));
     });
-    if (!free) continue;
-    taken.push(boxOf(free));
-    labels.push(free);
+    const label = fitting.find((one) => !curve.some((point) => within(boxOf(one), point))) ?? fitting[0];
+    if (!label) continue;
+    taken.push(boxOf(label));
+    labels.push(label);
   }
   return labels;
 }

@@ -3,10 +3,11 @@ import type { Settings } from '../../electron/contract/entities';
 import type { Sparsity } from '../../electron/contract/sparsity';
 import { useDebouncedSave } from '../lib/useDebouncedSave';
 import { useStore } from '../store/store';
-import { SparsitySlider } from './SparsitySlider';
-import { SparsityToggles } from './SparsityToggles';
 import { SamplingControls } from './SamplingControls';
 import css from './SettingsDialog.module.css';
+import sparsityCss from './Sparsity.module.css';
+import { SparsitySlider } from './SparsitySlider';
+import { SparsityToggles } from './SparsityToggles';
 import { SystemPromptField } from './SystemPromptField';
 
 type Defaults = Pick<Settings, 'defaultSystemPrompt' | 'defaultSampling' | 'defaultSparsity'>;
@@ -29,8 +30,14 @@ export function DefaultsSettings() {
       <section className={css.group}>
         <h3>Sparsity</h3>
         <p className={css.hint}>A model that lacks a stop runs at the nearest one before it.</p>
-        <SparsitySlider position={defaultSparsity.position} state={null} onChange={(position) => move({ position })} />
-        <SparsityToggles value={defaultSparsity} offers={offers} temperature={sampling.temperature} onChange={move} />
+        <div className={sparsityCss.sparsity}>
+          <SparsitySlider
+            position={defaultSparsity.position}
+            state={null}
+            onChange={(position) => move({ position })}
+          />
+          <SparsityToggles value={defaultSparsity} offers={offers} temperature={sampling.temperature} onChange={move} />
+        </div>
       </section>
       <section className={css.group}>
         <h3>System prompt</h3>

@@ -1,6 +1,7 @@
 import { AlertTriangle } from 'lucide-react';
 import { placeName } from '../../electron/contract/place';
 import { stopNames } from '../../electron/contract/sparsity';
+import { substituteNote } from '../lib/sparsityWords';
 import { shownConfig } from '../store/chatsSlice';
 import { useStore } from '../store/store';
 import { Calibration } from './Calibration';
@@ -19,6 +20,7 @@ export function SparsitySettings() {
   const { position } = sparsity;
   if (!state) return null;
   const loaded = state.modelId !== null;
+  const substitute = loaded ? substituteNote(position, state) : null;
   return (
     <div className={css.sparsity}>
       <p className={css.place} aria-hidden>
@@ -29,6 +31,7 @@ export function SparsitySettings() {
         state={loaded ? state : null}
         onChange={(to) => setSparsity({ position: to })}
       />
+      {substitute !== null && <p className={css.note}>{substitute}</p>}
       {state.problem !== null && (
         <p className={css.problem}>
           <AlertTriangle size={15} aria-hidden />

@@ -71,6 +71,13 @@ export function placeSummary({ position }: Sparsity, state: Stops): { name: stri
   return { name, speed: `${found.measured ? '' : '≈'}${formatSpeedup(found.figures.speedup)}` };
 }
 
+/** What the eye sees at a stop that the model lacks: the thumb at one name, the chat at another. */
+export function substituteNote(position: number, { stops }: Stops): string | null {
+  const stop = stopAt(position);
+  const name = placeName(position, stops);
+  return stop === null || stop === name ? null : `This model has no ${stop} stop, so it runs as ${name}.`;
+}
+
 /** Between which stops an estimate lies; null at a stop. */
 export function estimateNote(position: number, { stops }: Stops): string | null {
   const { from, to, share } = placeAt(position, stops);

@@ -9,6 +9,7 @@ import {
   missingReason,
   placeSentence,
   placeSummary,
+  substituteNote,
 } from '../../../renderer/lib/sparsityWords';
 
 const point = (stop: StopName, speedup: number, perplexityRatio: number): FrontierPoint => ({
@@ -61,6 +62,9 @@ describe('a place in words', () => {
     expect(placeSentence(0.8, relu)).toMatch(/^fast, which this model runs as balanced: 1\.6 times/);
     expect(placeSentence(0.2, bare)).toBe('exact, which this model runs as dense: everything is computed');
     expect(placeSummary(at(0.2), bare)).toEqual({ name: 'dense', speed: null });
+    expect(substituteNote(0.2, bare)).toBe('This model has no exact stop, so it runs as dense.');
+    expect(substituteNote(0.2, relu)).toBeNull();
+    expect(substituteNote(0.5, relu)).toBeNull();
   });
   it('claims nothing that was not measured', () => {
     const unmeasured = { ...relu, stops: ['dense', 'exact'] as StopName[], frontier: [], measured: null };
