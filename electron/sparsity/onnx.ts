@@ -13,7 +13,7 @@ import {
 import type { LowRankPredictor, Predictors } from '../engine/addon';
 import { nameOf, parseName, predictorKinds, type PredictorKind } from './names';
 import { guardOnnx } from './onnxGuard';
-import { readDims, readValues, transpose, writeTensor } from './onnxTensor';
+import { allFinite, readDims, readValues, transpose, writeTensor } from './onnxTensor';
 import type { PackModel, PackPredictors } from './pack';
 import { exportAgain, packInvalid, quote } from './packError';
 
@@ -106,10 +106,8 @@ function checkShape({ rank, a, b, bias }: LowRankPredictor, width: number, rows:
     (bias?.length ?? rows) === rows;
   if (!fits)
     throw packInvalid(`the predictor of ${name} is not of rank 1 to ${width}, from ${width} values to ${rows}`);
-  for (const values of [a, b, bias ?? []]) {
-    for (const value of values) {
-      if (!Number.isFinite(value)) throw packInvalid(`the predictor of ${name} holds a value that is no finite number`);
-    }
+  if (![a, b, ...(bias ? [bias] : [])].every(allFinite)) {
+    throw packInvalid(`the predictor of ${name} holds a value that is no finite number`);
   }
 }
 

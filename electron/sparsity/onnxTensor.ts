@@ -54,12 +54,16 @@ export function readValues(tensor: TensorProto, fileName: string): Float32Array 
     tensor.dataType === TensorProto_DataType.FLOAT16
       ? Float32Array.from(new Uint16Array(bytes), fromHalf)
       : new Float32Array(bytes);
-  for (const value of values) {
-    if (!Number.isFinite(value)) {
-      throw packInvalid(`${fileName}: ${quote(tensor.name)} holds a value that is no finite number`, exportAgain);
-    }
+  if (!allFinite(values)) {
+    throw packInvalid(`${fileName}: ${quote(tensor.name)} holds a value that is no finite number`, exportAgain);
   }
   return values;
+}
+
+/** By index: iterating a typed array takes ten times as long. */
+export function allFinite(values: Float32Array): boolean {
+  for (let i = 0; i < values.length; i++) if (!Number.isFinite(values[i])) return false;
+  return true;
 }
 
 /** IEEE 754 half precision from its bits. */

@@ -331,12 +331,12 @@ describe('a hostile predictors.onnx', () => {
     }
   });
 
-  it('of a 7B model is read within seconds', () => {
+  it('of the size of a 7B model comes back too', () => {
     const random = seededRandom(9);
     const big = { layers: 2, width: 4096, neurons: 11008, heads: 32 };
     const predictor = { source: 'previous' as const, rank: 64, relu: false, bias: null };
     const mlp = [null, { ...predictor, a: floats(64 * 4096, random), b: floats(11008 * 64, random) }];
     const back = decodePredictors(encodePredictors({ mlp, heads: [null, null] }, big), big);
-    expect(back.mlp[1]!.b).toEqual(mlp[1]!.b);
+    expect(Buffer.compare(Buffer.from(back.mlp[1]!.b.buffer), Buffer.from(mlp[1]!.b.buffer))).toBe(0);
   });
 });
