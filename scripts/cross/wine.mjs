@@ -1,4 +1,13 @@
-import { copyFileSync, existsSync, mkdirSync, mkdtempSync, readdirSync, renameSync, rmSync } from 'node:fs';
+import {
+  copyFileSync,
+  existsSync,
+  mkdirSync,
+  mkdtempSync,
+  readFileSync,
+  readdirSync,
+  renameSync,
+  rmSync,
+} from 'node:fs';
 import { join } from 'node:path';
 import { exec, which } from '../lib/exec.mjs';
 import { inRoot, sharedCache } from '../lib/paths.mjs';
@@ -32,11 +41,14 @@ export async function loadInNode(wine, folder, env) {
     return `not loaded: ${node.package} could not be got (${error.message.split('\n')[0]})`;
   }
   copyFileSync(program, join(folder, 'Hunch.exe'));
-  const script = "const i = require('./hunch.node').info(); console.log(process.version, i.isas.join(' '))";
-  const text = await exec(wine, ['Hunch.exe', '-e', script], { cwd: folder, env, timeoutMs: 2 * 60_000 });
-  const answer = /^(v\S+) (.+)$/m.exec(text.trim());
-  if (!answer) throw new Error(`The addon did not answer in node.exe: ${text}`);
-  return `loads in Node ${answer[1].slice(1)} for Windows (${answer[2]})`;
+  // Wine hands a Node inside it no usable stdout: the answer goes through a file.
+  const file = join(folder, 'info.json');
+  rmSync(file, { force: true });
+  const script =
+    "const i = require('./hunch.node').info(); i.node = process.versions.node; require('fs').writeFileSync('info.json', JSON.stringify(i))";
+  await exec(wine, ['Hunch.exe', '-e', script], { cwd: folder, env, timeoutMs: 2 * 60_000 });
+  const { node: version, isas } = JSON.parse(readFileSync(file, 'utf8'));
+  return `loads in Node ${version} for Windows (${isas.join(', ')})`;
 }
 
 async function fetchNode() {
