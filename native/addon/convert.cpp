@@ -173,6 +173,16 @@ Status to_generate_options(const Napi::Value& value, GenerateOptions& out) {
     if (Status s = to_uint(list.Get(i), "options.stopTokens", 0x7FFFFFFF, id); !s.ok()) return s;
     out.stop_tokens.push_back((int32_t)id);
   }
+  const Napi::Value speculation = r.field("speculation");
+  if (speculation.IsUndefined() || speculation.IsNull()) return Status::fine();
+  Reader d;
+  if (Status s = as_object(speculation, "options.speculation", d); !s.ok()) return s;
+  out.speculate = true;
+  const Napi::Value draft = d.field("draft");
+  if (draft.IsUndefined() || draft.IsNull()) return Status::fine();
+  auto plan = std::make_shared<Plan>();
+  if (Status s = to_plan(draft, *plan); !s.ok()) return s;
+  out.draft = std::move(plan);
   return Status::fine();
 }
 
@@ -256,7 +266,8 @@ Status to_plan(const Napi::Value& value, Plan& out) {
   if (Status s = as_object(r.field("vocabulary"), "plan.vocabulary", v); !s.ok()) return s;
   v.uint("bits", out.vocabulary_bits, 8);
   v.real("margin", out.vocabulary_margin);
-  return v.status;
+  if (v.status.ok() && !r.field("correctEvery").IsUndefined()) r.uint("correctEvery", out.correct_every, 256);
+  return v.status.ok() ? r.status : v.status;
 }
 
 Status to_tokens(const Napi::Value& value, std::vector<int32_t>& out) {
@@ -273,6 +284,8 @@ Napi::Object from_result(Napi::Env env, const GenerateResult& r) {
   o.Set("promptTokens", r.prompt_tokens);
   o.Set("cachedTokens", r.cached_tokens);
   o.Set("generatedTokens", r.generated_tokens);
+  o.Set("draftedTokens", r.drafted_tokens);
+  o.Set("acceptedTokens", r.accepted_tokens);
   o.Set("prefillMs", r.prefill_ms);
   o.Set("decodeMs", r.decode_ms);
   return o;

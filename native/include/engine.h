@@ -93,34 +93,6 @@ struct ModelInfo {
   double load_ms;
 };
 
-struct GenerateOptions {
-  float temperature = 0;  // 0 = greedy
-  uint32_t top_k = 0;     // 0 = off
-  float top_p = 1;        // 1 = off
-  float min_p = 0;        // 0 = off
-  float repeat_penalty = 1;
-  uint32_t repeat_last_n = 64;
-  uint32_t seed = 0;
-  uint32_t max_tokens = 0;
-  std::vector<int32_t> stop_tokens;
-};
-
-enum class StopReason : uint8_t { stop_token, max_tokens, context_full, cancelled };
-
-struct GenerateResult {
-  StopReason reason = StopReason::max_tokens;
-  uint32_t prompt_tokens = 0;
-  uint32_t cached_tokens = 0;
-  uint32_t generated_tokens = 0;
-  double prefill_ms = 0;
-  double decode_ms = 0;
-};
-
-struct GenerateEvents {
-  std::function<void(uint32_t done, uint32_t total)> prefill;
-  std::function<void(int32_t id)> token;
-};
-
 // How a layer's MLP runs. dense: everything is read. exact: all gate rows, then up and down of the neurons whose gate lets anything through.
 // screened: a low-bit copy of the gate names the neurons (SparseInfer, Shin 2024). predicted: a predictor does, earlier (DejaVu, Liu 2023).
 enum class MlpRoute : uint8_t { dense, exact, screened, predicted };
@@ -137,6 +109,39 @@ struct Plan {
   std::vector<LayerPlan> layers;
   uint32_t vocabulary_bits = 0;  // 0: the whole output head; 2, 4: logits come from a copy of so many bits, …
   float vocabulary_margin = 0;   // … and those within this of the best one are recomputed
+  uint32_t correct_every = 0;    // tokens after which the keys and values of these tokens are written again densely (Sirius, Zhou 2024); 0 = never
+};
+
+struct GenerateOptions {
+  float temperature = 0;  // 0 = greedy
+  uint32_t top_k = 0;     // 0 = off
+  float top_p = 1;        // 1 = off
+  float min_p = 0;        // 0 = off
+  float repeat_penalty = 1;
+  uint32_t repeat_last_n = 64;
+  uint32_t seed = 0;
+  uint32_t max_tokens = 0;
+  std::vector<int32_t> stop_tokens;
+  // Lossless speculation: this plan drafts (null: only repeated phrases do), dense batches verify. The session's own plan is not used then.
+  bool speculate = false;
+  std::shared_ptr<const Plan> draft;
+};
+
+enum class StopReason : uint8_t { stop_token, max_tokens, context_full, cancelled };
+
+struct GenerateResult {
+  StopReason reason = StopReason::max_tokens;
+  uint32_t prompt_tokens = 0;
+  uint32_t cached_tokens = 0;
+  uint32_t generated_tokens = 0;
+  uint32_t drafted_tokens = 0, accepted_tokens = 0;  // by speculation
+  double prefill_ms = 0;
+  double decode_ms = 0;
+};
+
+struct GenerateEvents {
+  std::function<void(uint32_t done, uint32_t total)> prefill;
+  std::function<void(int32_t id)> token;
 };
 
 // Which vector a predictor reads: the input of the layer before's MLP, of this layer's attention, or of this layer's MLP.

@@ -5,6 +5,7 @@
 
 #include "forward.h"
 #include "governor.h"
+#include "sampler.h"
 
 namespace hunch {
 
@@ -36,8 +37,18 @@ struct Session::Impl {
   bool extend(std::span<const int32_t> tokens, const Plan* plan, Logits logits, const std::atomic<bool>& cancel,
               const std::function<void(uint32_t)>& progress = {});
   // How decode steps run from now on; null = dense. May be called while another thread generates.
+  // After a decode step: writes the last tokens' keys and values again, densely, when the plan says it is time. false = cancelled.
+  bool correct(const Plan* plan, const std::atomic<bool>& cancel);
+  uint32_t uncorrected = 0;  // tokens at history's end that a sparse step wrote
+  // Steps of `plan` after the token `id`: what it thinks comes next. Writes the cache past history's end.
+  std::vector<int32_t> draft(int32_t id, uint32_t most, const Plan* plan, Sampler& greedy, const std::atomic<bool>& cancel);
+  // Runs id and drafts as one dense batch behind history and leaves all their logits; history grows by id. false = cancelled.
+  bool verify(int32_t id, std::span<const int32_t> drafts, const Plan* lossless, const std::atomic<bool>& cancel);
+  // Dense's bits, with as little as that takes.
+  Plan lossless_plan() const;
   // With the low-bit copies it needs made. Errors: out-of-memory.
   Status take_plan(std::shared_ptr<const Plan>& out);
+  Status make_ready(const std::shared_ptr<const Plan>& plan);
   void set_plan(std::shared_ptr<const Plan> next);
 };
 

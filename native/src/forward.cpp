@@ -134,7 +134,9 @@ bool forward(const Model& model, Pool& pool, KvCache& kv, Scratch& s, std::span<
       w.residual(l.down, l.down_bias, l.post_ffn_norm, a);
     }
 
-    if (logits == Logits::last) {
+    if (logits == Logits::all) {
+      w.output(s.x.data());
+    } else if (logits == Logits::last) {
       Lane last{model, *model.kernels, pool, kv, s, plan, 1, position, lane, lanes};
       last.output(s.x.data() + (ids.size() - 1) * m.width);
     }

@@ -81,10 +81,10 @@ struct Scratch {
   void allocate(const Model& model, uint32_t context, unsigned lanes);
 };
 
-enum class Logits { none, last };
+enum class Logits { none, last, all };  // all: of up to kLogitTile tokens
 
 // Runs tokens at positions [position, position + tokens.size()) and leaves the residual stream in scratch.x and, if asked, the last token's
-// logits in scratch.logits[0 … vocabulary). tokens.size() is 1 … kBatch and the positions lie within the cache.
+// logits in scratch.logits[0 … vocabulary), or all tokens' one after the other. tokens.size() is 1 … kBatch and the positions lie within the cache.
 // plan: null = dense. active_lanes: 0 = all. Returns false when `cancel` was seen; the positions are then not in the cache.
 bool forward(const Model& model, Pool& pool, KvCache& kv, Scratch& scratch, std::span<const int32_t> tokens, uint32_t position,
              const Plan* plan, Logits logits, const std::atomic<bool>& cancel, unsigned active_lanes = 0);

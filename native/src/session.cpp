@@ -3,13 +3,17 @@
 #include <utility>
 
 #include "engine_impl.h"
-#include "sampler.h"
+#include "speculation.h"
 
 namespace hunch {
 
 using Clock = std::chrono::steady_clock;
 static double ms_since(Clock::time_point begin) { return std::chrono::duration<double, std::milli>(Clock::now() - begin).count(); }
 static const std::atomic<bool> never{false};
+
+static bool corrects(const Plan* plan) { return plan && plan->correct_every > 0; }
+// As decode steps are corrected: a text is scored in pieces of as many tokens, each then written again.
+static size_t batch_size(const Plan* plan) { return corrects(plan) ? std::min(kBatch, plan->correct_every) : kBatch; }
 
 Session::Session(std::unique_ptr<Impl> impl) : impl_(std::move(impl)) {}
 Session::~Session() = default;
@@ -47,11 +51,56 @@ Status Session::Impl::take_plan(std::shared_ptr<const Plan>& out) {
     std::lock_guard lock(plan_mutex);
     out = current_plan;
   }
-  if (out == ready_plan || !out) return Status::fine();
+  return make_ready(out);
+}
+
+Status Session::Impl::make_ready(const std::shared_ptr<const Plan>& plan) {
+  if (plan == ready_plan || !plan) return Status::fine();
   std::lock_guard turn(engine.turn);
-  Status status = make_screens(engine.model, engine.pool, *out, engine.screens);
-  if (status.ok()) ready_plan = out;
+  Status status = make_screens(engine.model, engine.pool, *plan, engine.screens);
+  if (status.ok()) ready_plan = plan;
   return status;
+}
+
+bool Session::Impl::correct(const Plan* plan, const std::atomic<bool>& cancel) {
+  if (!plan || !plan->correct_every) {
+    uncorrected = 0;
+    return true;
+  }
+  if (++uncorrected < plan->correct_every) return true;
+  const std::vector<int32_t> last(history.end() - std::min<ptrdiff_t>(uncorrected, (ptrdiff_t)history.size()), history.end());
+  history.resize(history.size() - last.size());
+  uncorrected = 0;
+  return extend(last, nullptr, Logits::last, cancel);
+}
+
+Plan Session::Impl::lossless_plan() const {
+  Plan plan;
+  const ModelSpec& m = engine.model.spec;
+  const bool zeros = m.activation == Activation::relu || m.activation == Activation::drelu;
+  for (const Layer& l : engine.model.layers) plan.layers.push_back({.mlp = zeros && l.rows.present() ? MlpRoute::exact : MlpRoute::dense, .head_threshold = {}});
+  return plan;
+}
+
+std::vector<int32_t> Session::Impl::draft(int32_t id, uint32_t most, const Plan* plan, Sampler& greedy, const std::atomic<bool>& cancel) {
+  std::vector<int32_t> drafts;
+  const size_t kept = history.size();
+  for (uint32_t i = 0; i < most && id >= 0; i++) {
+    if (!extend(std::span(&id, 1), plan, Logits::last, cancel)) break;
+    id = greedy.draw(std::span(scratch.logits.data(), engine.model.spec.vocabulary), history);
+    if (id >= 0) drafts.push_back(id);
+  }
+  history.resize(kept);
+  return drafts;
+}
+
+bool Session::Impl::verify(int32_t id, std::span<const int32_t> drafts, const Plan* lossless, const std::atomic<bool>& cancel) {
+  std::vector<int32_t> batch{id};
+  batch.insert(batch.end(), drafts.begin(), drafts.end());
+  const size_t kept = history.size();
+  if (!extend(batch, lossless, batch.size() > 1 ? Logits::all : Logits::last, cancel)) return false;
+  history.resize(kept + 1);
+  return true;
 }
 void Session::Impl::set_plan(std::shared_ptr<const Plan> next) {
   std::lock_guard lock(plan_mutex);
@@ -115,15 +164,31 @@ Status Session::generate(std::span<const int32_t> prompt, const GenerateOptions&
   result.prefill_ms = ms_since(begin);
 
   const auto decoding = Clock::now();
+  const uint32_t vocabulary = s.engine.model.spec.vocabulary;
   Sampler sampler(o, *s.engine.model.kernels);
-  const std::span<float> logits(s.scratch.logits.data(), s.engine.model.spec.vocabulary);
+  GenerateOptions greedy_options = o;
+  greedy_options.temperature = 0;
+  Sampler greedy(greedy_options, *s.engine.model.kernels);
+  Drafting drafting;
+  const Plan lossless = s.lossless_plan();
+  if (o.draft) {
+    if (Status status = s.check(*o.draft); !status.ok()) return status;
+    if (Status status = s.make_ready(o.draft); !status.ok()) return status;
+  }
+  // The tokens that were run with the last one but are not part of the text yet, and where among them we are: row i of the logits follows the
+  // first i of them.
+  std::vector<int32_t> drafts;
+  size_t row = 0;
+  bool phrase = false;
+  double verifying = 0;
+  s.uncorrected = 0;
   result.reason = StopReason::max_tokens;
   while (result.generated_tokens < o.max_tokens) {
     if (cancel) {
       result.reason = StopReason::cancelled;
       break;
     }
-    const int32_t id = sampler.draw(logits, s.history);
+    const int32_t id = sampler.draw(std::span(s.scratch.logits.data() + row * vocabulary, vocabulary), s.history);
     if (id < 0) return Status::error("model-invalid", "The model's output is not a number. The file is probably damaged: download it again.");
     if (std::find(o.stop_tokens.begin(), o.stop_tokens.end(), id) != o.stop_tokens.end()) {
       result.reason = StopReason::stop_token;
@@ -136,9 +201,40 @@ Status Session::generate(std::span<const int32_t> prompt, const GenerateOptions&
       result.reason = StopReason::context_full;
       break;
     }
-    std::shared_ptr<const Plan> plan;
-    if (Status status = s.take_plan(plan); !status.ok()) return status;
-    if (!s.extend(std::span(&id, 1), plan.get(), Logits::last, cancel)) {
+    if (row < drafts.size() && drafts[row] == id) {  // it has run already
+      s.history.push_back(id);
+      row++;
+      result.accepted_tokens++;
+      continue;
+    }
+    if (!drafts.empty()) drafting.verified(phrase, (uint32_t)drafts.size(), (uint32_t)row, verifying);
+    drafts.clear();
+    row = 0;
+    bool ran;
+    if (o.speculate) {
+      const uint32_t room = (uint32_t)std::min<size_t>({Drafting::kMost, s.kv.context() - s.history.size() - 1, (size_t)(o.max_tokens - result.generated_tokens)});
+      s.history.push_back(id);
+      drafts = repeated_phrase(s.history, room);
+      s.history.pop_back();
+      phrase = !drafts.empty();
+      const uint32_t length = phrase || o.draft ? std::min(room, drafting.length(phrase)) : 0;
+      if (phrase) drafts.resize(std::min<size_t>(drafts.size(), length));
+      else if (length) {
+        const auto started = Clock::now();
+        drafts = s.draft(id, length, o.draft.get(), greedy, cancel);
+        drafting.drafted(length, ms_since(started));
+      }
+      result.drafted_tokens += (uint32_t)drafts.size();
+      const auto started = Clock::now();
+      ran = s.verify(id, drafts, &lossless, cancel);
+      verifying = ms_since(started);
+      if (drafts.empty()) drafting.stepped(verifying);
+    } else {
+      std::shared_ptr<const Plan> plan;
+      if (Status status = s.take_plan(plan); !status.ok()) return status;
+      ran = s.extend(std::span(&id, 1), plan.get(), Logits::last, cancel) && s.correct(plan.get(), cancel);
+    }
+    if (!ran) {
       result.reason = StopReason::cancelled;
       break;
     }
@@ -159,7 +255,7 @@ Status Session::score(std::span<const int32_t> tokens, uint32_t from, std::vecto
   std::shared_ptr<const Plan> plan;
   if (Status status = s.take_plan(plan); !status.ok()) return status;
   for (uint32_t at = (uint32_t)common; at + 1 < tokens.size();) {
-    const auto batch = tokens.subspan(at, std::min<size_t>(kBatch, tokens.size() - 1 - at));
+    const auto batch = tokens.subspan(at, std::min<size_t>(batch_size(plan.get()), tokens.size() - 1 - at));
     std::lock_guard turn(s.engine.turn);
     s.scratch.predictors = s.engine.predictors.get();
     forward(s.engine.model, s.engine.pool, s.kv, s.scratch, batch, at, plan.get(), Logits::none, never);
@@ -167,6 +263,7 @@ Status Session::score(std::span<const int32_t> tokens, uint32_t from, std::vecto
     if (first < end)
       score_batch(s.engine.model, s.engine.pool, s.kv, s.scratch, plan.get(), first - at, tokens.subspan(first + 1, end - first), nll.data() + (first - from),
                   greedy ? greedy->data() + (first - from) : nullptr);
+    if (corrects(plan.get())) forward(s.engine.model, s.engine.pool, s.kv, s.scratch, batch, at, nullptr, Logits::none, never);
     s.history.insert(s.history.end(), batch.begin(), batch.end());
     at = end;
   }
@@ -187,7 +284,7 @@ Status Session::compare(Session& other, const Plan* reference, std::span<const i
   s.history.clear();
   o.history.clear();
   for (uint32_t at = 0; at + 1 < tokens.size();) {
-    const auto batch = tokens.subspan(at, std::min<size_t>(kBatch, tokens.size() - 1 - at));
+    const auto batch = tokens.subspan(at, std::min({batch_size(plan.get()), batch_size(other_plan.get()), tokens.size() - 1 - at}));
     std::lock_guard turn(s.engine.turn);
     s.scratch.predictors = o.scratch.predictors = s.engine.predictors.get();
     forward(s.engine.model, s.engine.pool, s.kv, s.scratch, batch, at, plan.get(), Logits::none, never);
@@ -195,6 +292,8 @@ Status Session::compare(Session& other, const Plan* reference, std::span<const i
     const uint32_t first = std::max(at, from), end = at + (uint32_t)batch.size();
     if (first < end)
       compare_batch(s.engine.model, s.engine.pool, s.kv, s.scratch, plan.get(), o.scratch, other_plan.get(), first - at, tokens.subspan(first + 1, end - first), out);
+    if (corrects(plan.get())) forward(s.engine.model, s.engine.pool, s.kv, s.scratch, batch, at, nullptr, Logits::none, never);
+    if (corrects(other_plan.get())) forward(s.engine.model, s.engine.pool, o.kv, o.scratch, batch, at, nullptr, Logits::none, never);
     s.history.insert(s.history.end(), batch.begin(), batch.end());
     o.history.insert(o.history.end(), batch.begin(), batch.end());
     at = end;
@@ -246,7 +345,11 @@ Status Session::bench(uint32_t prompt_tokens, uint32_t decode_tokens, double& pr
   s.extend(std::span(ids).subspan(depth, prompt_tokens), nullptr, Logits::last, never);
   prefill_ms = ms_since(begin);
   begin = Clock::now();
-  for (size_t i = depth + prompt_tokens; i < n; i++) s.extend(std::span(&ids[i], 1), plan.get(), Logits::last, never);
+  s.uncorrected = 0;
+  for (size_t i = depth + prompt_tokens; i < n; i++) {
+    s.extend(std::span(&ids[i], 1), plan.get(), Logits::last, never);
+    s.correct(plan.get(), never);
+  }
   decode_ms = ms_since(begin);
   return Status::fine();
 }

@@ -243,6 +243,66 @@ TEST_CASE("sparse: the plan changes while a reply is written") {
   CHECK(moved == still);  // both stops give the same text
 }
 
+TEST_CASE("sparse: speculation writes dense's text, greedily and sampled, whatever drafts it") {
+  for (Activation activation : {Activation::relu, Activation::silu}) {
+    TinyOptions o = kRelu;
+    o.activation = activation, o.down_by_neuron = activation == Activation::relu;
+    const TinyModel model(o);
+    const auto engine = load(model, 2);
+    const std::vector<int32_t> prompt = {5, 6, 7, 5, 6, 7};
+    const std::atomic<bool> cancel{false};
+    for (float temperature : {0.0f, 0.9f})
+      for (float penalty : {1.0f, 1.2f}) {
+        GenerateOptions options;
+        options.max_tokens = 150;
+        options.temperature = temperature;
+        options.repeat_penalty = penalty;
+        options.seed = 7;
+        const auto write = [&](Session& session, GenerateResult& result) {
+          std::vector<int32_t> text;
+          CHECK(session.generate(prompt, options, {{}, [&](int32_t id) { text.push_back(id); }}, cancel, result).ok());
+          return text;
+        };
+        GenerateResult result;
+        const std::vector<int32_t> dense = write(*open(*engine), result);
+        CHECK(result.drafted_tokens == 0);
+        options.speculate = true;
+        CHECK(write(*open(*engine), result) == dense);
+        for (float gate : {0.0f, 0.2f, 1e9f}) {
+          options.draft = std::make_shared<const Plan>(plan_of(o.layers, MlpRoute::exact, gate));
+          const auto session = open(*engine);
+          CHECK(write(*session, result) == dense);
+          CHECK(write(*session, result) == dense);  // again, on the cache that the first reply left
+          CHECK(result.accepted_tokens <= result.drafted_tokens);
+        }
+      }
+  }
+}
+
+TEST_CASE("sparse: correction brings later tokens back to dense") {
+  const TinyModel model(kRelu);
+  const auto engine = load(model, 2);
+  const auto tokens = random_tokens(200, kRelu.vocabulary, 15);
+  const auto session = open(*engine), other = open(*engine);
+  double before = 0;
+  for (uint32_t every : {0u, 64u, 8u, 1u}) {
+    Plan plan = plan_of(kRelu.layers, MlpRoute::exact, 0.5f);
+    plan.correct_every = every;
+    REQUIRE(session->set_plan(&plan).ok());
+    Comparison c;
+    REQUIRE(session->compare(*other, nullptr, tokens, 100, c).ok());
+    if (every) CHECK(c.kl < before);
+    before = c.kl;
+    std::vector<float> nll;
+    double sum = 0;
+    const auto fresh = open(*engine);  // the same pieces of text
+    REQUIRE(fresh->set_plan(&plan).ok());
+    REQUIRE(fresh->score(tokens, 100, nll).ok());
+    for (float v : nll) sum += v;
+    CHECK(sum == doctest::Approx(c.nll).epsilon(1e-5));
+  }
+}
+
 TEST_CASE("sparse: plans that do not fit are refused and change nothing") {
   const TinyModel model(kRelu);
   const auto engine = load(model, 2);
