@@ -8,7 +8,7 @@ import { PromptEncoder } from '../models/prompt';
 import { ChatTemplate } from '../models/template';
 import { Tokenizer } from '../models/tokenizer';
 import { findPack } from '../sparsity/store';
-import type { GenerateResult, Isa, NativeAddon, NativeModel, NativeSession } from './addon';
+import type { GenerateResult, Isa, ModelSpec, NativeAddon, NativeModel, NativeSession } from './addon';
 import type { ChatSession } from './chatSessions';
 import { ChatSessions } from './chatSessions';
 import { packBeside } from './modelPack';
@@ -31,6 +31,8 @@ export interface RuntimeOptions {
   contextLength?: number;
   /** Default: the best this CPU has. */
   isa?: Isa;
+  /** LoadOptions.byNeuron; default: where there is a pack, whose plans may skip. */
+  byNeuron?: boolean;
   /** 0…1 while the weights are read. */
   onProgress?: (fraction: number) => void;
   /** Default: the addon that engine/native.ts finds. */
@@ -105,6 +107,7 @@ interface Control {
  */
 export class Runtime {
   readonly vocabularySize: number;
+  readonly spec: ModelSpec;
   readonly sparsity: ModelSparsity;
   private readonly sessions: ChatSessions;
   private readonly running = new Map<Control, Promise<unknown>>();
@@ -113,9 +116,11 @@ export class Runtime {
     readonly info: RuntimeInfo,
     readonly tokenizer: Tokenizer,
     private readonly encoder: PromptEncoder,
-    private readonly model: NativeModel,
+    /** For measurements and calibration; chats go through `reply`. */
+    readonly model: NativeModel,
     file: ModelFile,
   ) {
+    this.spec = file.spec;
     this.vocabularySize = file.spec.vocabulary;
     this.sessions = new ChatSessions(model, encoder, file.spec, info.contextLength);
     this.sparsity = new ModelSparsity(model, file.spec, this.sessions, (chatKey, place) => {
@@ -142,7 +147,7 @@ export class Runtime {
     try {
       const model = await addon.load(
         spec,
-        { threads: options.threads ?? 0, byNeuron: packed, ...(options.isa ? { isa: options.isa } : {}) },
+        { threads: options.threads ?? 0, byNeuron: options.byNeuron ?? packed, ...(options.isa ? { isa: options.isa } : {}) },
         options.onProgress,
       );
       const info: RuntimeInfo = {
@@ -185,6 +190,11 @@ export class Runtime {
   /** Drops a chat's KV cache, for instance because the chat was removed. A running reply of it is stopped. */
   forget(chatKey: string): void {
     this.sessions.forget(chatKey);
+  }
+
+  /** Tokens of the prompt that asks for a reply to this one message. */
+  encodeChat(message: string): Promise<number[]> {
+    return this.encoder.encode(this.encoder.render([{ role: 'user', content: message }]));
   }
 
   /** A session of its own for measurements; the caller closes it. Errors: out-of-memory, bad-request. */
@@ -264,9 +274,9 @@ export class Runtime {
     const room = this.info.contextLength - prompt.length;
     const text = new ReplyText(this.tokenizer, begin, onEvent);
     const { trail } = control;
-    let sparsity = String(trail);
-    if (control.stopped) return { text: '', seed, stats: stats(unstarted(prompt), text, true), sparsity };
-    onEvent({ type: 'sparsity', made: sparsity });
+    if (control.stopped)
+      return { text: '', seed, stats: stats(unstarted(prompt), text, true), sparsity: String(trail) };
+    let told = '';
     control.native = native;
     const result = await native.generate(
       Int32Array.from(prompt),
@@ -276,12 +286,12 @@ export class Runtime {
         text.push(event.ids);
         trail.wrote(event.ids.length);
         const made = String(trail);
-        if (made !== sparsity) onEvent({ type: 'sparsity', made });
-        sparsity = made;
+        if (made !== told) onEvent({ type: 'sparsity', made });
+        told = made;
       },
     );
     memory.extend(text.settled.text, text.settled.tokens);
-    return { text: text.text, seed, stats: stats(result, text, maxTokens <= room), sparsity };
+    return { text: text.text, seed, stats: stats(result, text, maxTokens <= room), sparsity: String(trail) };
   }
 }
 
