@@ -147,7 +147,11 @@ export class Runtime {
     try {
       const model = await addon.load(
         spec,
-        { threads: options.threads ?? 0, byNeuron: options.byNeuron ?? packed, ...(options.isa ? { isa: options.isa } : {}) },
+        {
+          threads: options.threads ?? 0,
+          byNeuron: options.byNeuron ?? packed,
+          ...(options.isa ? { isa: options.isa } : {}),
+        },
         options.onProgress,
       );
       const info: RuntimeInfo = {
