@@ -4,18 +4,18 @@ import {
   NodeProtoSchema,
   TensorProto_DataType,
   ValueInfoProtoSchema,
-  type GraphProto,
   type ModelProto,
   type NodeProto,
   type TensorProto,
   type ValueInfoProto,
 } from 'onnx-buf';
 import type { LowRankPredictor, Predictors } from '../engine/addon';
+import { byName, Chains, predictorsFile, refuse } from './onnxChains';
 import { nameOf, parseName, predictorKinds, type PredictorKind } from './names';
 import { guardOnnx } from './onnxGuard';
 import { allFinite, readDims, readValues, transpose, writeTensor } from './onnxTensor';
 import type { PackModel, PackPredictors } from './pack';
-import { exportAgain, packInvalid, quote } from './packError';
+import { packInvalid, quote } from './packError';
 
 /*
  * One graph; per predictor, with W = width, R = rank, N = rows (neurons or heads):
@@ -26,7 +26,6 @@ import { exportAgain, packInvalid, quote } from './packError';
  * metadata_props says the rest: blk.L.mlp.source, .relu, .rank.
  */
 
-export const predictorsFile = 'predictors.onnx';
 const opset = 17;
 const irVersion = 8; // the one that came with opset 17
 
@@ -140,64 +139,73 @@ export function decodePredictors(bytes: Uint8Array, shape: PredictorShape, decla
   for (const { name } of graph.initializer) partOf(name, ['a', 'b', 'bias'], shape.layers);
   for (const name of inputs.keys()) partOf(name, ['in'], shape.layers);
 
-  const chains = new Chains(graph);
+  const chains = new Chains(graph, (name) => tensors.has(name));
+  const weights = new Weights(tensors);
   const predictors: Predictors = { mlp: Array(shape.layers).fill(null), heads: Array(shape.layers).fill(null) };
   for (const [output, info] of outputs) {
     const { layer, kind } = partOf(output, ['score'], shape.layers);
-    const name = (part: string): string => nameOf(layer, kind, part);
     const rows = rowsOf(shape, kind);
-    const { relu, biased } = chains.follow(name);
-    const input = inputs.get(name('in'));
-    if (!input) throw refuse(`lacks the input ${name('in')}`);
+    const chain = chains.follow(output);
+    const input = inputs.get(chain.input);
+    if (!input || chain.input !== nameOf(layer, kind, 'in')) {
+      throw refuse(`lacks the input ${nameOf(layer, kind, 'in')} for ${output}`);
+    }
+    inputs.delete(chain.input);
     checkValue(input, shape.width);
     checkValue(info, rows);
-    const take = (part: string, wanted: (number | null)[]): { dims: number[]; tensor: TensorProto } => {
-      const tensor = tensors.get(name(part));
-      if (!tensor) throw refuse(`lacks the initialiser ${name(part)}`);
-      const dims = readDims(tensor, predictorsFile);
-      if (dims.length !== wanted.length || dims.some((dim, i) => wanted[i] !== null && dim !== wanted[i])) {
-        const expected = wanted.map((dim) => dim ?? 'rank').join(', ');
-        throw refuse(`does not fit the model: ${name(part)} is [${dims.join(', ')}], not [${expected}]`);
-      }
-      return { dims, tensor };
-    };
-    const a = take('a', [shape.width, null]);
-    const rank = a.dims[1]!;
-    if (rank > shape.width)
-      throw refuse(`does not fit the model: the rank of ${name('a')}, ${rank}, exceeds the width`);
-    const b = take('b', [rank, rows]);
-    const bias = biased ? take('bias', [rows]) : null;
-    const said = (part: string): string | undefined => metadata.get(name(part))?.value;
+    const rank = weights.columns(chain.a);
+    if (rank > shape.width) throw refuse(`does not fit the model: the rank of ${output}, ${rank}, exceeds the width`);
+    const said = (part: string): string | undefined => metadata.get(nameOf(layer, kind, part))?.value;
+    const { relu } = chain;
     if ((said('rank') ?? String(rank)) !== String(rank) || (said('relu') ?? String(relu)) !== String(relu)) {
-      throw refuse(`contradicts itself: the metadata of ${name('score')} is not what the graph computes`);
+      throw refuse(`contradicts itself: the metadata of ${output} is not what the graph computes`);
     }
     predictors[kind][layer] = {
-      source: readSource(said('source') ?? declared?.[kind][layer]?.source, name('source')),
+      source: readSource(said('source') ?? declared?.[kind][layer]?.source, nameOf(layer, kind, 'source')),
       rank,
       relu,
-      a: transpose(readValues(a.tensor, predictorsFile), shape.width, rank),
-      b: transpose(readValues(b.tensor, predictorsFile), rank, rows),
-      bias: bias && readValues(bias.tensor, predictorsFile),
+      a: weights.read(chain.a, [shape.width, rank]),
+      b: weights.read(chain.b, [rank, rows]),
+      bias: chain.bias === null ? null : weights.read(chain.bias, [rows]),
     };
-    for (const part of ['a', 'b', ...(biased ? ['bias'] : [])]) tensors.delete(name(part));
-    inputs.delete(name('in'));
   }
-  const unused = [...tensors.keys(), ...inputs.keys(), ...chains.unused()][0];
+  const unused = [...weights.unused(), ...inputs.keys(), ...chains.unused()][0];
   if (unused !== undefined) throw refuse(`has ${quote(unused)}, which leads to no score`);
   return predictors;
 }
 
-function refuse(why: string, cause?: unknown): Error {
-  return packInvalid(`${predictorsFile} ${why}`, exportAgain, cause);
-}
+/** The initialisers as the engine wants them. Exporters store equal ones once, so a tensor may serve several predictors. */
+class Weights {
+  private readonly done = new Map<string, Float32Array>();
+  private readonly used = new Set<string>();
 
-function byName<T>(list: T[], name: (item: T) => string, what: string): Map<string, T> {
-  const map = new Map(list.map((item) => [name(item), item]));
-  if (map.size < list.length) {
-    const twice = list.find((item) => map.get(name(item)) !== item)!;
-    throw refuse(`has the ${what} ${quote(name(twice))} twice`);
+  constructor(private readonly tensors: Map<string, TensorProto>) {}
+
+  columns(name: string): number {
+    return readDims(this.tensors.get(name)!, predictorsFile)[1] ?? 0;
   }
-  return map;
+
+  /** [in, out] → [out][in]; vectors as they are. */
+  read(name: string, wanted: [number, number?]): Float32Array {
+    const tensor = this.tensors.get(name)!;
+    const dims = readDims(tensor, predictorsFile);
+    const [rows, columns] = wanted;
+    if (dims.length !== wanted.length || dims[0] !== rows || dims[1] !== columns) {
+      throw refuse(`does not fit the model: ${name} is [${dims.join(', ')}], not [${wanted.join(', ')}]`);
+    }
+    this.used.add(name);
+    let values = this.done.get(name);
+    if (!values) {
+      const stored = readValues(tensor, predictorsFile);
+      values = columns === undefined ? stored : transpose(stored, rows, columns);
+      this.done.set(name, values);
+    }
+    return values;
+  }
+
+  unused(): string[] {
+    return [...this.tensors.keys()].filter((name) => !this.used.has(name));
+  }
 }
 
 function partOf(name: string, parts: string[], layers: number): { layer: number; kind: PredictorKind } {
@@ -224,44 +232,4 @@ function checkValue({ name, type }: ValueInfoProto, columns: number): void {
 function readSource(text: string | undefined, key: string): LowRankPredictor['source'] {
   if (text === 'previous' || text === 'attention' || text === 'same') return text;
   throw refuse(`does not say what its predictor reads: the metadata ${key} must be previous, attention or same`);
-}
-
-/** The nodes by what they compute; each may be used once. */
-class Chains {
-  private readonly makers: Map<string, NodeProto>;
-
-  constructor(graph: GraphProto) {
-    this.makers = byName(graph.node, (node) => node.output[0] ?? '', 'value');
-  }
-
-  /** From a score back to its input. */
-  follow(name: (part: string) => string): { relu: boolean; biased: boolean } {
-    let value = name('score');
-    const step = (opType: string, weights: string | null): boolean => {
-      const node = this.makers.get(value);
-      const standard = node?.domain === '' || node?.domain === 'ai.onnx';
-      if (!node || !standard || node.opType !== opType || node.output.length !== 1) return false;
-      const [first, second] = node.input;
-      const swapped = opType === 'Add' && first === weights; // a sum may be written either way round
-      if (node.input.length !== (weights === null ? 1 : 2)) return false;
-      if (weights !== null && second !== weights && !swapped) return false;
-      this.makers.delete(value);
-      value = (swapped ? second : first)!;
-      return true;
-    };
-    const biased = step('Add', name('bias'));
-    const second = step('MatMul', name('b'));
-    const relu = step('Relu', null);
-    const first = step('MatMul', name('a'));
-    if (!first || !second || value !== name('in')) {
-      throw refuse(
-        `computes ${name('score')} in another way than MatMul, Relu, MatMul, Add; the engine cannot run such predictors`,
-      );
-    }
-    return { relu, biased };
-  }
-
-  unused(): string[] {
-    return [...this.makers.keys()];
-  }
 }

@@ -3,7 +3,8 @@ import { open, stat } from 'node:fs/promises';
 import path from 'node:path';
 import type { ModelSpec, Predictors } from '../engine/addon';
 import { nameOf, predictorKinds } from './names';
-import { decodePredictors, predictorsFile } from './onnx';
+import { decodePredictors } from './onnx';
+import { predictorsFile } from './onnxChains';
 import { packLimits, packModel, parsePack, sameKind, type Pack } from './pack';
 import { packInvalid, quote } from './packError';
 

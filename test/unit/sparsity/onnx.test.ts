@@ -62,6 +62,23 @@ describe('predictors.onnx', () => {
     expect((await refusal(() => decodePredictors(bare, shape))).message).toContain('blk.1.mlp.source');
   });
 
+  it('may store equal tensors once, which then take memory once', () => {
+    const bytes = changedOnnx((model) => {
+      const { node, initializer: tensors } = graphOf(model);
+      for (const part of ['a', 'b']) {
+        const own = tensors.findIndex(({ name }) => name === `blk.2.mlp.${part}`);
+        tensors.splice(own, 1);
+        const user = node.find(({ input }) => input[1] === `blk.2.mlp.${part}`)!;
+        user.input[1] = `blk.1.mlp.${part}`;
+      }
+      model.metadataProps = model.metadataProps.filter(({ key }) => key !== 'blk.2.mlp.rank');
+    });
+    const { mlp } = decodePredictors(bytes, shape);
+    expect(mlp[2]).toMatchObject({ rank: 5, relu: false, bias: null });
+    expect(mlp[2]!.a).toBe(mlp[1]!.a);
+    expect(mlp[2]!.b).toBe(mlp[1]!.b);
+  });
+
   it('may add the bias from either side, and list initialisers among the inputs', () => {
     const bytes = changedOnnx((model) => {
       const add = graphOf(model).node.find(({ opType }) => opType === 'Add')!;
@@ -144,7 +161,11 @@ const hostile: [string, (model: ModelProto) => void, string][] = [
   ['an input twice', (model) => graphOf(model).input.push(graphOf(model).input[0]!), 'blk.1.mlp.in twice'],
   ['no input', (model) => graphOf(model).input.shift(), 'lacks the input blk.1.mlp.in'],
   ['a sigmoid at the end', sigmoid, 'in another way than MatMul, Relu, MatMul, Add'],
-  ['a loop of nodes', (model) => (graphOf(model).node[0]!.input[0] = 'blk.1.mlp.score'), 'in another way'],
+  [
+    'a loop of nodes',
+    (model) => (graphOf(model).node[0]!.input[0] = 'blk.1.mlp.score'),
+    'lacks the input blk.1.mlp.in',
+  ],
   ['a node of another domain', (model) => (graphOf(model).node[0]!.domain = 'com.example'), 'in another way'],
   [
     'a node that leads nowhere',

@@ -1,5 +1,6 @@
 import { execFileSync } from 'node:child_process';
 import {
+  cpSync,
   existsSync,
   mkdirSync,
   mkdtempSync,
@@ -15,9 +16,20 @@ import path from 'node:path';
 import { describe, expect, it } from 'vitest';
 import { encodePredictors } from '../../../electron/sparsity/onnx';
 import type { Pack } from '../../../electron/sparsity/pack';
+import { openReference } from '../../../electron/sparsity/reference';
 import { findPack, loadPack, packPath, writePack } from '../../../electron/sparsity/store';
 import { seededRandom } from '../../helpers/random';
-import { changedOnnx, refusal, samplePack, samplePredictors, shape, target, tempFolder } from './helpers';
+import {
+  changedOnnx,
+  floats,
+  refusal,
+  samplePack,
+  samplePredictors,
+  scores,
+  shape,
+  target,
+  tempFolder,
+} from './helpers';
 import { zipOf, type ZipEntry } from './zip';
 
 const folder = tempFolder();
@@ -95,6 +107,31 @@ describe('a pack beside a model', () => {
       changedOnnx((file) => (file.metadataProps = [])),
     );
     expect((await loadPack(model, target)).pack!.predictors).toEqual(samplePredictors());
+  });
+
+  it('made with PyTorch by the script in docs/packs.md loads, and means what onnxruntime computes', async () => {
+    const model = newModel();
+    cpSync(path.join(import.meta.dirname, 'pytorch'), packPath(model), { recursive: true });
+    const { sha256 } = (JSON.parse(readFileSync(path.join(packPath(model), 'pack.json'), 'utf8')) as Pack).model;
+    const { pack, problem } = await loadPack(model, { ...target, sha256 });
+    expect(problem).toBeNull();
+    const { mlp } = pack!.predictors!;
+    expect(mlp.map((predictor) => predictor && [predictor.source, predictor.rank, predictor.relu])).toEqual([
+      null,
+      ['previous', 5, true],
+      ['previous', 5, true],
+    ]);
+    const reference = await openReference(path.join(packPath(model), 'predictors.onnx'));
+    const inputs = floats(2 * shape.width, seededRandom(31));
+    for (const layer of [1, 2]) {
+      const got = await reference.run(layer, 'mlp', inputs, 2);
+      const want = [0, 1].flatMap((i) => [
+        ...scores(mlp[layer]!, shape.neurons, inputs.subarray(i * shape.width, (i + 1) * shape.width)),
+      ]);
+      want.forEach((score, i) => expect(Math.abs(got[i]! - score)).toBeLessThan(1e-5));
+      expect(Math.max(...want.map(Math.abs))).toBeGreaterThan(0.1);
+    }
+    await reference.close();
   });
 
   it.each([
