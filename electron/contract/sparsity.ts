@@ -30,7 +30,7 @@ export const sparsitySchema = z
     position: z.number().min(0).max(1),
     /** Rewrites the keys and values of the last tokens densely now and then (Sirius, Zhou 2024). */
     correction: z.boolean(),
-    /** Drafts sparsely and verifies densely: dense's text, faster. Greedy replies only. */
+    /** Drafts sparsely and verifies densely: dense's text, faster. Counts from the next reply on. */
     speculation: z.boolean(),
   })
   .strict();
@@ -79,8 +79,6 @@ export interface SparsityState {
   measured: { date: string; machine: string; text: string; tokens: number } | null;
   /** Null when no calibration runs. */
   calibration: CalibrationStatus | null;
-  /** What this engine can do besides; a toggle of what it cannot do is off. */
-  offers: { correction: boolean; speculation: boolean };
   /** Why the pack beside the model is not used (corrupt, of another model, …); null when all is well or there is none. */
   problem: string | null;
 }

@@ -91,6 +91,8 @@ export interface GenerateOptions {
   seed: number; // uint32
   maxTokens: number;
   stopTokens: number[];
+  /** Lossless: `draft` (null: only repeated phrases) proposes tokens, dense batches check them; the session's plan is not used. */
+  speculation?: { draft: Plan | null };
 }
 
 /** How a layer's MLP runs. `screened`: a low-bit copy of the gate names the neurons; `predicted`: a predictor does, earlier. */
@@ -111,6 +113,8 @@ export interface Plan {
   layers: LayerPlan[];
   /** The output head: 0 = whole; else logits come from a copy of so many bits, and those within `margin` of the best are recomputed. */
   vocabulary: { bits: 0 | 2 | 4; margin: number };
+  /** Tokens after which the keys and values of these tokens are written again densely (Sirius, Zhou 2024), 1 to 256; absent or 0 = never. */
+  correctEvery?: number;
 }
 
 /** score[row] = bias + b · (relu?) (a · input). Which vector is read: the input of the layer before's MLP, of this layer's attention or MLP. */
@@ -161,6 +165,8 @@ export interface GenerateResult {
   promptTokens: number;
   cachedTokens: number; // prompt tokens taken from the KV cache
   generatedTokens: number;
+  draftedTokens: number; // by speculation
+  acceptedTokens: number; // of these
   prefillMs: number;
   decodeMs: number;
 }

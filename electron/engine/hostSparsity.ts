@@ -13,7 +13,6 @@ export const noSparsity: SparsityState = {
   frontier: [],
   measured: null,
   calibration: null,
-  offers: { correction: false, speculation: false },
   problem: null,
 };
 

@@ -1,13 +1,13 @@
 import { stopPosition, type Sparsity } from '../contract/sparsity';
 import type { PackResult } from '../sparsity/store';
-import type { ModelSpec, NativeModel } from './addon';
+import type { GenerateOptions, ModelSpec, NativeModel, Plan } from './addon';
 import type { ChatSession, ChatSessions } from './chatSessions';
 import { fromNative } from './nativeError';
 import type { EngineSparsity } from './protocol';
 import { modelSource, type SparsitySource } from './sparsitySource';
 
-/** What the native engine can do on top of a plan. */
-const offers = { correction: false, speculation: false };
+/** Tokens after which dense correction rewrites them: Sirius finds 16 to 20 enough. */
+const correctEvery = 16;
 
 /** Tokens; no session takes fewer. */
 const smallestContext = 16;
@@ -29,7 +29,7 @@ export class ModelSparsity {
   }
 
   get state(): EngineSparsity {
-    return { ...this.source.state(), offers };
+    return this.source.state();
   }
 
   /** Takes the plans from this pack from now on. What is wrong with it is told in `state`; the model runs without it then. */
@@ -60,23 +60,35 @@ export class ModelSparsity {
   /** The place as a reply's provenance names it; null = dense. */
   nameOf(sparsity: Sparsity | null): string {
     if (sparsity === null) return 'dense';
-    const { position, correction, speculation } = sparsity;
-    const also = [
-      correction && offers.correction ? ' + correction' : '',
-      speculation && offers.speculation ? ' + speculation' : '',
-    ];
-    return this.source.describe(position) + also.join('');
+    return this.source.describe(sparsity.position) + (this.planOf(sparsity)?.correctEvery ? ' + correction' : '');
+  }
+
+  /** How a reply speculates, and how its provenance names that; null: it does not. */
+  speculationOf(
+    sparsity: Sparsity | null,
+  ): { options: NonNullable<GenerateOptions['speculation']>; name: string } | null {
+    if (!sparsity?.speculation) return null;
+    const { position } = sparsity;
+    const plan = this.source.plan(position);
+    // A draft that is as good as the text costs as much: then only repeated phrases are worth it.
+    const draft = plan && !isLossless(plan) ? plan : null;
+    return { options: { draft }, name: `${this.source.describe(position)} + speculation` };
   }
 
   /** Moves a chat's slider. Errors: bad-request. */
   move(chatKey: string, session: ChatSession, sparsity: Sparsity | null): void {
     try {
-      session.native.setPlan(sparsity === null ? null : this.source.plan(sparsity.position));
+      session.native.setPlan(this.planOf(sparsity));
     } catch (error) {
       throw fromNative(error);
     }
     session.sparsity = sparsity;
     this.onMoved(chatKey, this.nameOf(sparsity));
+  }
+
+  private planOf(sparsity: Sparsity | null): Plan | null {
+    const plan = sparsity === null ? null : this.source.plan(sparsity.position);
+    return plan && sparsity?.correction && !isLossless(plan) ? { ...plan, correctEvery } : plan;
   }
 
   private setSource(source: SparsitySource): void {
@@ -93,4 +105,15 @@ export class ModelSparsity {
       session.close();
     }
   }
+}
+
+/** Nothing is left out but what is zero, so the text is dense's. */
+function isLossless({ layers, vocabulary }: Plan): boolean {
+  return (
+    vocabulary.bits === 0 &&
+    layers.every(
+      ({ mlp, gateThreshold, headThreshold }) =>
+        headThreshold === null && (mlp === 'dense' || (mlp === 'exact' && gateThreshold === 0)),
+    )
+  );
 }

@@ -76,7 +76,6 @@ const sparsityStateSchema = z.object({
     }),
   ),
   measured: z.object({ date: z.string(), machine: z.string(), text: z.string(), tokens: z.number() }).nullable(),
-  offers: z.object({ correction: z.boolean(), speculation: z.boolean() }),
   problem: z.string().nullable(),
 });
 /** The part of SparsityState that the engine's process knows. */

@@ -8,7 +8,7 @@ import { PromptEncoder } from '../models/prompt';
 import { ChatTemplate } from '../models/template';
 import { Tokenizer } from '../models/tokenizer';
 import { findPack } from '../sparsity/store';
-import type { GenerateResult, Isa, ModelSpec, NativeAddon, NativeModel, NativeSession } from './addon';
+import type { GenerateOptions, GenerateResult, Isa, ModelSpec, NativeAddon, NativeModel, NativeSession } from './addon';
 import type { ChatSession } from './chatSessions';
 import { ChatSessions } from './chatSessions';
 import { packBeside } from './modelPack';
@@ -98,6 +98,7 @@ interface Control {
   stopped: boolean;
   chatKey: string;
   trail: SparsityTrail;
+  speculation: GenerateOptions['speculation'];
   native: NativeSession | null;
 }
 
@@ -124,7 +125,10 @@ export class Runtime {
     this.vocabularySize = file.spec.vocabulary;
     this.sessions = new ChatSessions(model, encoder, file.spec, info.contextLength);
     this.sparsity = new ModelSparsity(model, file.spec, this.sessions, (chatKey, place) => {
-      for (const control of this.running.keys()) if (control.chatKey === chatKey) control.trail.move(place);
+      for (const { trail, ...control } of this.running.keys()) {
+        // What drafts is settled when a reply begins, and its text is dense's anyway.
+        if (control.chatKey === chatKey && !control.speculation) trail.move(place);
+      }
     });
   }
 
@@ -174,18 +178,23 @@ export class Runtime {
   /** Starts a reply. Errors (through the promise): context-overflow, busy, bad-request, model-invalid (template), internal. */
   reply(request: ReplyRequest, onEvent: (event: ReplyProgress) => void): RunningReply {
     const { chatKey, sparsity = null } = request;
+    const speculation = this.sparsity.speculationOf(sparsity);
     const control: Control = {
       stopped: false,
       native: null,
       chatKey,
-      trail: new SparsityTrail(this.sparsity.nameOf(sparsity)),
+      speculation: speculation?.options,
+      trail: new SparsityTrail(speculation?.name ?? this.sparsity.nameOf(sparsity)),
     };
     const promise = this.run(request, onEvent, control).finally(() => this.running.delete(control));
     this.running.set(control, promise);
     return { promise, stop: () => stop(control) };
   }
 
-  /** Moves the chat's slider, for a reply that runs from its next token on. Errors: bad-request (a plan that does not fit). */
+  /**
+   * Moves the chat's slider, for a reply that runs (and does not speculate) from its next token on.
+   * Errors: bad-request (a plan that does not fit).
+   */
   setSparsity(chatKey: string, sparsity: Sparsity): void {
     const session = this.sessions.get(chatKey);
     if (session) this.sparsity.move(chatKey, session, sparsity);
@@ -284,7 +293,13 @@ export class Runtime {
     control.native = native;
     const result = await native.generate(
       Int32Array.from(prompt),
-      { ...rest, seed, maxTokens: Math.min(maxTokens, room), stopTokens: this.tokenizer.stopTokens },
+      {
+        ...rest,
+        seed,
+        maxTokens: Math.min(maxTokens, room),
+        stopTokens: this.tokenizer.stopTokens,
+        ...(control.speculation ? { speculation: control.speculation } : {}),
+      },
       (event) => {
         if (event.type === 'prefill') return onEvent(event);
         text.push(event.ids);
@@ -305,7 +320,7 @@ function stop(control: Control): void {
 }
 
 function unstarted(prompt: number[]): GenerateResult {
-  const none = { cachedTokens: 0, generatedTokens: 0, prefillMs: 0, decodeMs: 0 };
+  const none = { cachedTokens: 0, generatedTokens: 0, draftedTokens: 0, acceptedTokens: 0, prefillMs: 0, decodeMs: 0 };
   return { reason: 'cancelled', promptTokens: prompt.length, ...none };
 }
 

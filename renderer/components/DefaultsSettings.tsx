@@ -1,5 +1,6 @@
 import { defaultSampling } from '../../electron/contract/entities';
 import type { Settings } from '../../electron/contract/entities';
+import { stopNames } from '../../electron/contract/sparsity';
 import type { Sparsity } from '../../electron/contract/sparsity';
 import { useDebouncedSave } from '../lib/useDebouncedSave';
 import { useStore } from '../store/store';
@@ -12,17 +13,14 @@ import { SystemPromptField } from './SystemPromptField';
 
 type Defaults = Pick<Settings, 'defaultSystemPrompt' | 'defaultSampling' | 'defaultSparsity'>;
 
-const noOffers = { correction: false, speculation: false };
-
 /** What a new chat starts with. Existing chats keep theirs. */
 export function DefaultsSettings() {
   const settings = useStore((s) => s.settings);
   const setSettings = useStore((s) => s.setSettings);
-  const offers = useStore((s) => s.sparsity?.offers ?? noOffers);
   const [edited, edit, flush] = useDebouncedSave<Partial<Defaults>>((patch) => void setSettings(patch));
   if (!settings) return null;
   const shown = { ...settings, ...edited };
-  const { defaultSparsity, defaultSampling: sampling } = shown;
+  const { defaultSparsity } = shown;
   const move = (patch: Partial<Sparsity>): void =>
     edit({ ...edited, defaultSparsity: { ...defaultSparsity, ...patch } });
   return (
@@ -36,7 +34,7 @@ export function DefaultsSettings() {
             state={null}
             onChange={(position) => move({ position })}
           />
-          <SparsityToggles value={defaultSparsity} offers={offers} temperature={sampling.temperature} onChange={move} />
+          <SparsityToggles value={defaultSparsity} stops={stopNames} measured={false} onChange={move} />
         </div>
       </section>
       <section className={css.group}>

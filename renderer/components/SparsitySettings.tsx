@@ -15,7 +15,6 @@ import { SparsityToggles } from './SparsityToggles';
 export function SparsitySettings() {
   const state = useStore((s) => s.sparsity);
   const sparsity = useStore((s) => shownConfig(s).sparsity);
-  const temperature = useStore((s) => shownConfig(s).sampling.temperature);
   const setSparsity = useStore((s) => s.setSparsity);
   const { position } = sparsity;
   if (!state) return null;
@@ -45,7 +44,12 @@ export function SparsitySettings() {
         </>
       )}
       <Calibration state={state} />
-      <SparsityToggles value={sparsity} offers={state.offers} temperature={temperature} onChange={setSparsity} />
+      <SparsityToggles
+        value={sparsity}
+        stops={loaded ? state.stops : stopNames}
+        measured={state.frontier.length > 0}
+        onChange={setSparsity}
+      />
     </div>
   );
 }

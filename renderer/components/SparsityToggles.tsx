@@ -1,35 +1,35 @@
-import type { Sparsity, SparsityState } from '../../electron/contract/sparsity';
+import { placeAt } from '../../electron/contract/place';
+import type { Sparsity, StopName } from '../../electron/contract/sparsity';
 import css from './Sparsity.module.css';
 import { SwitchSetting } from './SwitchSetting';
 
 interface SparsityTogglesProps {
   value: Sparsity;
-  offers: SparsityState['offers'];
-  /** Of the chat; null where none is known. */
-  temperature: number | null;
+  stops: readonly StopName[];
+  /** Whether figures are shown beside them. */
+  measured: boolean;
   onChange: (patch: Partial<Sparsity>) => void;
 }
 
-const lacking = 'This version’s engine cannot do it yet.';
-
-export function SparsityToggles({ value, offers, temperature, onChange }: SparsityTogglesProps) {
-  const idle = value.speculation && temperature !== null && temperature > 0;
+export function SparsityToggles({ value, stops, measured, onChange }: SparsityTogglesProps) {
+  const { position, correction, speculation } = value;
+  const { to } = placeAt(position, stops);
+  const without = measured ? 'The figures above are without it.' : null;
+  const lossless = to === 'dense' || to === 'exact';
   return (
     <div className={css.toggles}>
       <SwitchSetting
         label="Dense correction"
-        hint="Now and then computes the last tokens’ keys and values densely again, so that errors do not add up."
-        note={offers.correction ? null : lacking}
-        checked={value.correction && offers.correction}
-        disabled={!offers.correction}
+        hint="Every few tokens computes their keys and values densely again, so that errors do not add up. This costs speed."
+        note={correction ? (speculation || lossless ? 'Idle: nothing is lost here.' : without) : null}
+        checked={correction}
         onChange={(correction) => onChange({ correction })}
       />
       <SwitchSetting
         label="Speculation (same text as dense)"
-        hint="Drafts a few tokens sparsely and checks them densely in one pass; only at temperature 0."
-        note={offers.speculation ? (idle ? 'Idle now: the temperature is above 0.' : null) : lacking}
-        checked={value.speculation && offers.speculation}
-        disabled={!offers.speculation}
+        hint="Drafts some tokens as cheaply as this place allows and checks them densely in one pass. Counts from the next reply on."
+        note={speculation ? without : null}
+        checked={speculation}
         onChange={(speculation) => onChange({ speculation })}
       />
     </div>

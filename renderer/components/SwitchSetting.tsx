@@ -8,20 +8,18 @@ interface SwitchSettingProps {
   /** What is special now, after the hint. */
   note: string | null;
   checked: boolean;
-  disabled: boolean;
   onChange: (checked: boolean) => void;
 }
 
-export function SwitchSetting({ label, hint, note, checked, disabled, onChange }: SwitchSettingProps) {
+export function SwitchSetting({ label, hint, note, checked, onChange }: SwitchSettingProps) {
   const id = useId();
   return (
-    <div className={css.setting} data-disabled={disabled}>
+    <div className={css.setting}>
       <label htmlFor={id}>{label}</label>
       <Switch.Root
         id={id}
         className={css.switch}
         checked={checked}
-        disabled={disabled}
         onCheckedChange={onChange}
         aria-describedby={`${id}-hint`}
       >

@@ -42,7 +42,6 @@ const bare: SparsityState = {
   frontier: [],
   measured: null,
   calibration: null,
-  offers: { correction: true, speculation: true },
   problem: null,
 };
 const measured: SparsityState = {
@@ -245,18 +244,21 @@ describe('the toggles', () => {
     await user.click(screen.getByRole('switch', { name: 'Dense correction' }));
     await user.click(screen.getByRole('switch', { name: 'Speculation (same text as dense)' }));
     expect(state().chats[chat.id]!.sparsity).toEqual({ position: 0.6, correction: true, speculation: true });
-    expect(screen.getByText(/Idle now: the temperature is above 0/)).toBeTruthy();
   });
 
-  it('are off where the engine cannot do it', () => {
-    useStore.setState({ chats: { [chat.id]: { ...chat, sparsity: { ...chat.sparsity, correction: true } } } });
-    show({ ...measured, offers: { correction: false, speculation: false } });
-    const toggle = screen.getByRole<HTMLButtonElement>('switch', { name: 'Dense correction' });
-    expect(toggle.disabled).toBe(true);
-    expect(toggle.getAttribute('aria-checked')).toBe('false');
-    expect(document.getElementById(toggle.getAttribute('aria-describedby')!)!.textContent).toContain(
-      'cannot do it yet',
-    );
+  it('say where they change nothing, and that the figures are without them', async () => {
+    show(measured);
+    const hint = (name: string): string => {
+      const id = screen.getByRole('switch', { name }).getAttribute('aria-describedby')!;
+      return document.getElementById(id)!.textContent!;
+    };
+    await user.click(screen.getByRole('switch', { name: 'Dense correction' }));
+    expect(hint('Dense correction')).toContain('The figures above are without it.');
+    fireEvent.keyDown(slider(), { key: 'Home' });
+    expect(hint('Dense correction')).toContain('Idle: nothing is lost here.');
+    expect(hint('Speculation (same text as dense)')).not.toContain('without it');
+    await user.click(screen.getByRole('switch', { name: 'Speculation (same text as dense)' }));
+    expect(hint('Speculation (same text as dense)')).toContain('The figures above are without it.');
   });
 });
 
