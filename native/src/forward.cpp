@@ -4,6 +4,7 @@
 #include <cmath>
 
 #include "lane.h"
+#include "head_lane.h"
 #include "neuron_lane.h"
 
 namespace hunch {
@@ -38,6 +39,8 @@ void Scratch::allocate(const Model& model, uint32_t context, unsigned lanes) {
   lane.resize(lanes);
   for (ActivationBuffer& b : lane) b.resize(1, widest + 2 * kQuantBlock);  // run_neurons adds up padded rows there
   logits.resize((size_t)kLogitTile * s.vocabulary);
+  heads.resize(lanes);
+  for (HeadScratch& h : heads) h.computed.assign(s.layers, 0);
   best.resize((size_t)lanes * kLogitTile);
   for (ActivationBuffer& b : remembered) b.resize(kBatch, s.width);
   ranked.resize(lanes);
@@ -90,7 +93,7 @@ bool forward(const Model& model, Pool& pool, KvCache& kv, Scratch& s, std::span<
 
   pool.run([&](unsigned lane) {
     Lane w{model, *model.kernels, pool, kv, s, plan, (uint32_t)ids.size(), position, lane, lanes};
-    s.neurons[lane].early_layer = ~0u;
+    s.neurons[lane].early_layer = s.heads[lane].early_layer = ~0u;
     w.embed(ids);  // x [tokens][width]
     pool.barrier();
 
@@ -103,8 +106,9 @@ bool forward(const Model& model, Pool& pool, KvCache& kv, Scratch& s, std::span<
       if (s.tap) w.listen(s.tap->attention_in, i, a.f, m.width);
       if (predicts(plan, i)) look_ahead(w, i, PredictorSource::attention, a);
       float* qkv = s.qkv.data();
+      choose_heads(w, i, a);
       w.fetch_keys_and_values(i);
-      w.multiply(l.q, a, qkv, qkv_width);
+      w.multiply_queries(l.q, a, qkv, qkv_width);
       w.multiply(l.k, a, qkv + m.heads * m.head_width, qkv_width);
       w.multiply(l.v, a, qkv + (m.heads + m.kv_heads) * m.head_width, qkv_width);
       pool.barrier();
@@ -115,10 +119,11 @@ bool forward(const Model& model, Pool& pool, KvCache& kv, Scratch& s, std::span<
 
       a = w.attention(i);  // [tokens][heads * head_width]
       if (s.tap) w.listen_to_heads(i, a.f);
-      w.residual(l.o, l.o_bias, l.post_attention_norm, a);
+      w.residual(l.o, l.o_bias, l.post_attention_norm, a, w.head_blocks());
 
       a = w.prepare(s.x.data(), m.width, &l.ffn_norm);
       if (s.tap) w.listen(s.tap->mlp_in, i, a.f, m.width);
+      look_ahead_at_heads(w, i + 1, a);
       if (predicts(plan, i + 1)) look_ahead(w, i + 1, PredictorSource::previous, a);
       const LayerPlan& mlp = plan ? plan->layers[i] : dense;
       if (l.rows.present() && (mlp.mlp != MlpRoute::dense || !l.up.present())) {

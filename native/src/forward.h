@@ -45,6 +45,16 @@ struct NeuronScratch {
   uint64_t predictor_ns = 0;
 };
 
+// Which heads a lane computes in the layer at hand; empty = all.
+struct HeadScratch {
+  std::vector<uint8_t> mask;       // [tokens][heads]
+  std::vector<uint8_t> early;      // the same for the layer to come, named by the layer before's MLP input
+  uint32_t early_layer = ~0u;
+  std::vector<uint32_t> blocks;
+  std::vector<float> scores;       // [heads padded to 16]
+  std::vector<uint64_t> computed;  // [layers] heads, over decode steps; lane 0
+};
+
 // What a pass saw, for calibration: of every layer and every token of the batch, up to `tokens` of them.
 struct Tap {
   uint32_t tokens = 0;
@@ -67,6 +77,7 @@ struct Scratch {
   ActivationBuffer batch;              // shared by all lanes (prefill)
   std::vector<ActivationBuffer> lane;  // one per lane (decode)
   std::vector<NeuronScratch> neurons;  // one per lane
+  std::vector<HeadScratch> heads;      // one per lane
   ActivationBuffer remembered[2];      // [kBatch][width] what predictors of the sources previous and attention read; batches only
   std::vector<float> parts;            // [kNeuronTile][parts][row_places] sums of an MLP by neuron
   std::vector<float> logits;           // [kLogitTile][vocabulary]

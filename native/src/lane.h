@@ -76,9 +76,10 @@ struct Lane {
   }
 
   // out[:, rows of groups [begin, end) of the slice] (+)= W x
-  void multiply(const PackedMatrix& m, const Slice& slice, uint32_t begin, uint32_t end, const Activations& x, float* out, size_t stride, bool add) {
+  void multiply(const PackedMatrix& m, const Slice& slice, uint32_t begin, uint32_t end, const Activations& x, float* out, size_t stride, bool add,
+                std::span<const uint32_t> blocks = {}) {
     k.matmul[(int)m.type]({slice.group(begin), slice.stride, end - begin, m.rows - begin * kLanes, m.cols, x, tokens,
-                           out + (size_t)begin * kLanes, stride, add});
+                           out + (size_t)begin * kLanes, stride, add, blocks.empty() ? nullptr : blocks.data(), (uint32_t)blocks.size()});
   }
   void multiply(const PackedMatrix& m, const Activations& x, float* out, size_t stride) {
     each_slice(m, [&](const Slice& slice, uint32_t) { multiply(m, slice, slice.begin, slice.end, x, out, stride, false); });
@@ -172,12 +173,58 @@ struct Lane {
     }
   }
 
+  // The heads that this layer computes, where its plan skips some: [tokens][heads] 1 or 0. Predicted from an earlier input; every lane for itself.
+  const uint8_t* kept_heads() const { return s.heads[lane].mask.empty() ? nullptr : s.heads[lane].mask.data(); }
+
+  // Queries [heads * head_width] of one token. Rows of heads that are skipped are not read; what stood there stays, and is not used.
+  void multiply_queries(const PackedMatrix& m, const Activations& x, float* out, size_t stride) {
+    const uint8_t* kept = kept_heads();
+    const uint32_t hw = model.spec.head_width;
+    if (!kept || tokens > 1 || hw % kLanes) {
+      multiply(m, x, out, stride);
+      return;
+    }
+    each_slice(m, [&](const Slice& slice, uint32_t) {
+      for (uint32_t g = slice.begin; g < slice.end;) {
+        uint32_t end = g;
+        while (end < slice.end && kept[end * kLanes / hw] == kept[g * kLanes / hw]) end++;
+        if (kept[g * kLanes / hw]) multiply(m, slice, g, end, x, out, stride, false);
+        g = end;
+      }
+    });
+  }
+  // After attention, in [tokens][heads * head_width]: heads that are skipped say nothing.
+  void silence_heads(float* attention, uint32_t first, uint32_t end) {
+    const uint8_t* kept = kept_heads();
+    if (!kept) return;
+    const uint32_t heads = model.spec.heads, hw = model.spec.head_width;
+    for (uint32_t t = first; t < end; t++)
+      for (uint32_t h = 0; h < heads; h++)
+        if (!kept[(size_t)t * heads + h]) std::fill_n(attention + ((size_t)t * heads + h) * hw, hw, 0.0f);
+  }
+  // Blocks of 32 columns of the output projection that heads write to; empty = all.
+  std::span<const uint32_t> head_blocks() {
+    const uint8_t* kept = kept_heads();
+    const uint32_t hw = model.spec.head_width;
+    if (!kept || tokens > 1 || hw % kQuantBlock) return {};
+    std::vector<uint32_t>& blocks = s.heads[lane].blocks;
+    blocks.clear();
+    for (uint32_t h = 0; h < model.spec.heads; h++)
+      for (uint32_t b = 0; kept[h] && b < hw / kQuantBlock; b++) blocks.push_back(h * hw / kQuantBlock + b);
+    return blocks;
+  }
+  bool group_kept(uint32_t kv_head) const {
+    const uint8_t* kept = kept_heads();
+    const uint32_t group = model.spec.heads / model.spec.kv_heads;
+    return !kept || tokens > 1 || std::any_of(kept + kv_head * group, kept + (kv_head + 1) * group, [](uint8_t x) { return x != 0; });
+  }
+
   // x += W in, on this lane's rows. Where the branch has a norm of its own, through s.branch.
-  void residual(const PackedMatrix& w, const std::vector<float>& bias, const Norm& norm, const Activations& in) {
+  void residual(const PackedMatrix& w, const std::vector<float>& bias, const Norm& norm, const Activations& in, std::span<const uint32_t> blocks = {}) {
     const uint32_t width = model.spec.width;
     float* out = norm.present() ? s.branch.data() : s.x.data();
     each_slice(w, [&](const Slice& slice, uint32_t) {
-      multiply(w, slice, slice.begin, slice.end, in, out, width, !norm.present());
+      multiply(w, slice, slice.begin, slice.end, in, out, width, !norm.present(), blocks);
       if (bias.empty()) return;
       const uint32_t begin = slice.begin * kLanes, end = std::min(slice.end * kLanes, width);
       for (uint32_t t = 0; t < tokens; t++) k.add(out + (size_t)t * width + begin, bias.data() + begin, end - begin);
@@ -299,6 +346,7 @@ struct Lane {
     const Range mine = share_of(m.kv_heads);
     const uint32_t from = seen_from(layer, position) / 16 * 16, count = std::min(position - from, kMost);
     for (uint32_t head = mine.begin; head < std::max(mine.end, mine.begin + 1) && head < m.kv_heads; head++) {
+      if (!group_kept(head)) continue;
       k.fetch(kv.keys(layer, head) + (size_t)from * m.head_width, (size_t)count * m.head_width * sizeof(uint16_t));
       k.fetch(kv.values(layer, head) + (size_t)from * kv.value_stride(), (size_t)count * kv.value_stride() * sizeof(uint16_t));
     }
@@ -314,6 +362,7 @@ struct Lane {
     float acc[kMaxQueries * 1024];
     for (uint32_t u = mine.begin; u < mine.end; u++) {
       const uint32_t chunk = u % chunks, kv_head = u / chunks / pieces, first = u / chunks % pieces * kMaxQueries;
+      if (!group_kept(kv_head)) continue;
       const uint32_t n = std::min(kMaxQueries, group - first), begin = (first_chunk + chunk) * kAttentionChunk;
       AttendArgs a;
       attend(layer, kv_head, first, n, begin, std::min(begin + kAttentionChunk, seen), a);
@@ -334,7 +383,12 @@ struct Lane {
     const uint32_t stride = kv.value_stride();
     const uint32_t chunks = (position + kAttentionChunk) / kAttentionChunk - seen_from(layer, position) / kAttentionChunk;
     ActivationBuffer& to = s.lane[lane];
+    const uint8_t* kept = kept_heads();
     for (uint32_t head = 0; head < m.heads; head++) {
+      if (kept && !kept[head]) {
+        std::fill_n(to.f.data() + (size_t)head * m.head_width, m.head_width, 0.0f);
+        continue;
+      }
       float running[1024];
       size_t at = (size_t)head * chunks;
       float max = s.partial_max[at], sum = s.partial_sum[at];
@@ -364,6 +418,11 @@ struct Lane {
     }
     attention_prefill(layer);
     pool.barrier();
+    if (kept_heads()) {
+      const Range mine = share_of(tokens);
+      silence_heads(s.attention.data(), mine.begin, mine.end);
+      pool.barrier();
+    }
     return prepare(s.attention.data(), model.spec.heads * model.spec.head_width, nullptr);
   }
 

@@ -308,6 +308,8 @@ Activity Session::activity() {
   Activity a = std::exchange(s.counted, {});
   a.computed.assign(layers, 0), a.named.assign(layers, 0), a.heads.assign(layers, 0);
   a.bytes = a.tokens * s.engine.model.always_bytes;
+  for (HeadScratch& h : s.scratch.heads)
+    for (uint32_t i = 0; i < h.computed.size(); i++) a.heads[i] += std::exchange(h.computed[i], 0);
   for (NeuronScratch& n : s.scratch.neurons) {
     for (uint32_t i = 0; i < n.computed.size(); i++) a.computed[i] += std::exchange(n.computed[i], 0), a.named[i] += std::exchange(n.named[i], 0);
     a.bytes += std::exchange(n.bytes, 0);

@@ -15,20 +15,24 @@ class Drafting {
  public:
   static constexpr uint32_t kMost = 12;  // tokens; with the one before them they fit a tile of logits
 
-  // 0 = a plain step is faster.
+  // 0 = a plain step is faster. What does not pay is tried again after twice as long each time.
   uint32_t length(bool free_draft) {
-    if (++turns_ % kProbe == 0) return 0;  // so that the plain step's cost stays known
-    if (plain_ == 0 || turns_ < 4) return 0;
-    const Kind& k = kinds_[free_draft];
-    if (!free_draft && k.draft == 0) return 4;
+    turns_++;
+    if (turns_ < 3 || turns_ % kProbe == 0) return 0;  // so that the plain step's cost stays known
+    Kind& k = kinds_[free_draft];
     uint32_t best = 0;
-    double best_rate = 1.02 / plain_;
+    double best_rate = 1.03 / plain_;
     for (uint32_t n = 1; n <= kMost; n++) {
       const double rate = expected(k.right, n) / (n * k.draft + verify_cost(n));
       if (rate > best_rate) best_rate = rate, best = n;
     }
-    if (best == 0 && turns_ % (2 * kProbe) == 1) return 3;  // tried again now and then: the text changes
-    return best;
+    if (free_draft || k.draft > 0) {
+      if (best) return k.patience = kPatience, best;
+      if (turns_ < k.again) return 0;
+    }
+    k.again = turns_ + k.patience;
+    k.patience *= 2;
+    return 4;
   }
   void stepped(double seconds) { mix(plain_, seconds); }
   void drafted(uint32_t tokens, double seconds) { mix(kinds_[0].draft, seconds / tokens); }
@@ -40,10 +44,11 @@ class Drafting {
   }
 
  private:
+  static constexpr uint32_t kProbe = 64, kPatience = 32;
   struct Kind {
     double draft = 0, right = 0.8;
+    uint32_t patience = kPatience, again = 0;
   };
-  static constexpr uint32_t kProbe = 48;
   static constexpr double kRate = 0.05;
   static void mix(double& mean, double value) { mean = mean == 0 ? value : 0.8 * mean + 0.2 * value; }
   static double expected(double p, uint32_t n) {

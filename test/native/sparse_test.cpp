@@ -90,23 +90,26 @@ Predictors random_predictors(const TinyOptions& o, uint32_t rank, Random& random
   for (uint32_t i = 0; i < o.layers; i++) {
     const PredictorSource source = i == 0 ? PredictorSource::attention : (PredictorSource)(i % 3);
     p.mlp.push_back(LowRankPredictor{source, rank, i % 2 == 0, random.normals(rank * o.width), random.normals(o.ffn_width * rank), random.normals(o.ffn_width)});
+    p.heads.push_back(LowRankPredictor{i % 2 ? PredictorSource::previous : PredictorSource::attention, rank, false, random.normals(rank * o.width), random.normals(o.heads * rank), {}});
   }
   return p;
 }
 
 TEST_CASE("sparse: screened and predicted layers give the same bits as steps, as a batch and for any number of threads") {
-  TinyOptions o = kRelu;
-  o.layers = 4;
-  const TinyModel model(o);
-  const auto tokens = random_tokens(60, o.vocabulary, 9);
+  for (const uint32_t head_width : {16u, 48u, 64u})  // a head is less than, not whole and whole blocks of the output projection
   for (MlpRoute route : {MlpRoute::screened, MlpRoute::predicted})
     for (Isa isa : supported_isas()) {
+      TinyOptions o = kRelu;
+      o.layers = 4, o.heads = 4, o.kv_heads = 2, o.head_width = head_width;
+      const TinyModel model(o);
+      const auto tokens = random_tokens(60, o.vocabulary, 9);
       std::vector<float> first;
       for (unsigned threads : {1u, 2u, 5u}) {
         Random random(10);
         const auto engine = load(model, threads, isa);
         REQUIRE(engine->set_predictors(random_predictors(o, 24, random)).ok());
         Plan plan = plan_of(o.layers, route);
+        for (LayerPlan& l : plan.layers) l.head_threshold = 0.0f;
         plan.vocabulary_bits = 4, plan.vocabulary_margin = 0.5f;
         const auto session = open(*engine), other = open(*engine);
         REQUIRE(session->set_plan(&plan).ok());
@@ -131,7 +134,7 @@ TEST_CASE("sparse: naming every neuron and every word leaves nothing out") {
   const std::vector<float> dense = decode(*session, tokens);
   for (MlpRoute route : {MlpRoute::screened, MlpRoute::predicted}) {
     Plan plan = plan_of(kRelu.layers, route);
-    for (LayerPlan& l : plan.layers) l.score_threshold = -1e30f;
+    for (LayerPlan& l : plan.layers) l.score_threshold = -1e30f, l.head_threshold = -1e30f;
     plan.vocabulary_bits = 2, plan.vocabulary_margin = 1e30f;
     REQUIRE(session->set_plan(&plan).ok());
     CHECK(same_bits(decode(*session, tokens), dense));
@@ -179,6 +182,33 @@ TEST_CASE("sparse: decode steps are counted") {
   CHECK(exact.bytes < dense.bytes);
   for (size_t i = 0; i < exact.computed.size(); i++) CHECK(exact.computed[i] < dense.computed[i]);
   CHECK(session->activity().tokens == 0);
+}
+
+TEST_CASE("sparse: heads are skipped as predicted, and counted") {
+  TinyOptions o = kRelu;
+  o.architecture = "opt", o.kv_heads = o.heads = 6, o.head_width = 32, o.trained_context = 512, o.down_by_neuron = false;
+  const TinyModel model(o);
+  const auto engine = load(model, 2);
+  Random random(16);
+  REQUIRE(engine->set_predictors(random_predictors(o, 8, random)).ok());
+  const auto session = open(*engine);
+  uint64_t before = ~0ull, bytes = ~0ull;
+  for (float threshold : {-1e30f, -3.0f, 0.0f, 3.0f, 1e30f}) {
+    Plan plan = plan_of(o.layers, MlpRoute::dense);
+    for (LayerPlan& l : plan.layers) l.head_threshold = threshold;
+    REQUIRE(session->set_plan(&plan).ok());
+    double prefill = 0, steps = 0;
+    session->activity();
+    REQUIRE(session->bench(8, 20, prefill, steps).ok());
+    const Activity a = session->activity();
+    uint64_t heads = 0;
+    for (uint64_t n : a.heads) heads += n;
+    if (threshold < -1e29f) CHECK(heads == 20ull * o.layers * o.heads);
+    if (threshold > 1e29f) CHECK(heads == 0);
+    CHECK(heads <= before);
+    CHECK(a.bytes <= bytes);
+    before = heads, bytes = a.bytes;
+  }
 }
 
 TEST_CASE("sparse: predictors that do not fit are refused") {

@@ -35,6 +35,9 @@ struct MatmulArgs {
   float* out;         // [tokens][out_stride], at the first group's first row
   size_t out_stride;  // floats
   bool add;           // add to out (a residual) instead of overwriting it
+  // One token: only these blocks of 32 columns, ascending; the input is zero elsewhere. null = all. Types with 32-column blocks heed it.
+  const uint32_t* blocks = nullptr;
+  uint32_t block_count = 0;
 };
 
 // One K/V head over positions [begin, end), end - begin <= kAttentionChunk, begin a multiple of 16.

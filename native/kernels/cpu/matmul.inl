@@ -161,6 +161,32 @@ inline void block_tile(const uint8_t* group, uint32_t cols, const Activations& x
   for (int t = 0; t < T; t++) out[t] = acc[t];
 }
 
+// The same for one token and some of the blocks: the others' inputs are zeros, which would add nothing.
+template <class W>
+inline vf listed_blocks(const uint8_t* group, size_t group_bytes, const MatmulArgs& a) {
+  const uint8_t* quants = group + (a.cols / kQuantBlock * W::scale_bytes + 63) / 64 * 64;
+  vf acc = vf_zero();
+  for (uint32_t i = 0; i < a.block_count; i++) {
+    const uint32_t b = a.blocks[i];
+    const uint8_t *scales = group + b * W::scale_bytes, *p = quants + (size_t)b * W::quant_bytes;
+    for (size_t l = 0; l < W::quant_bytes; l += 64) prefetch(p + 2 * group_bytes + l);
+    prefetch(scales + 2 * group_bytes);
+    vb q[8];
+    W::load(p, q);
+    const int32_t total = a.x.sum[2 * b] + a.x.sum[2 * b + 1];
+    int32_t x4[8];
+    std::memcpy(x4, a.x.q + (size_t)b * 32, 32);
+    vi s0 = vi_set1(W::zero ? -W::zero * total : 0), s1 = vi_set1(0);
+    for (int v = 0; v < 4; v++) {
+      s0 = W::dot(s0, q[v], x4[v]);
+      s1 = W::dot(s1, q[v + 4], x4[v + 4]);
+    }
+    acc = vf_fma(vf_from_vi(vi_add(s0, s1)), vf_mul(vf_load_f16((const uint16_t*)scales), vf_set1(a.x.d[b])), acc);
+    if constexpr (W::has_min) acc = vf_fma(vf_load_f16((const uint16_t*)scales + 16), vf_set1(a.x.d[b] * (float)total), acc);
+  }
+  return acc;
+}
+
 // K-quants: superblocks of 256 columns with f16 d (and dmin) and small integer scales per 32 or 16 columns.
 struct Q4_K {
   static constexpr size_t head_bytes = 64 + 256, quant_bytes = 256, super_bytes = head_bytes + 8 * quant_bytes;
@@ -279,6 +305,12 @@ inline void tile(const MatmulArgs& a, const uint8_t* group, uint32_t row, uint32
 // One group's weights stay in L1 while the token tiles pass over them.
 template <class W>
 void matmul(const MatmulArgs& a) {
+  if constexpr (requires { W::scale_bytes; })
+    if (a.blocks && a.tokens == 1) {
+      for (uint32_t g = 0; g < a.groups; g++)
+        put(a.out + g * 16, listed_blocks<W>(a.weights + (size_t)g * a.group_bytes, a.group_bytes, a), a.rows - g * 16 < 16 ? a.rows - g * 16 : 16, a.add);
+      return;
+    }
   constexpr int kTile = requires { W::super_bytes; } ? kSuperTile : requires { W::quant_bytes; } ? kQuantTile : kFloatTile;
   for (uint32_t g = 0; g < a.groups; g++) {
     const uint8_t* group = a.weights + (size_t)g * a.group_bytes;
