@@ -6,6 +6,7 @@
 #include "forward.h"
 #include "governor.h"
 #include "sampler.h"
+#include "speculation.h"
 
 namespace hunch {
 
@@ -27,6 +28,7 @@ struct Session::Impl {
   Scratch scratch;
   std::vector<int32_t> history;  // tokens whose keys and values are in the cache, in order
   Activity counted;              // tokens and seconds; guarded by engine.turn
+  Drafting drafting;             // kept between replies: what it learned is about the model and the machine
   mutable std::mutex plan_mutex;
   std::shared_ptr<const Plan> current_plan, ready_plan;  // ready_plan: of the thread that runs
 

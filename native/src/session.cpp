@@ -3,7 +3,6 @@
 #include <utility>
 
 #include "engine_impl.h"
-#include "speculation.h"
 
 namespace hunch {
 
@@ -169,7 +168,7 @@ Status Session::generate(std::span<const int32_t> prompt, const GenerateOptions&
   GenerateOptions greedy_options = o;
   greedy_options.temperature = 0;
   Sampler greedy(greedy_options, *s.engine.model.kernels);
-  Drafting drafting;
+  Drafting& drafting = s.drafting;
   const Plan lossless = s.lossless_plan();
   if (o.draft) {
     if (Status status = s.check(*o.draft); !status.ok()) return status;

@@ -136,7 +136,7 @@ inline void block_tile(const uint8_t* group, uint32_t cols, const Activations& x
   vf acc[T];
   for (int t = 0; t < T; t++) acc[t] = vf_zero();
   for (uint32_t b = 0; b < blocks; b++, scales += W::scale_bytes, quants += W::quant_bytes, xq += 32) {
-    if (T == 1) prefetch_ahead(group + b * (W::scale_bytes + W::quant_bytes), W::scale_bytes + W::quant_bytes);
+    if (T == 1 || t0 == 0) prefetch_ahead(group + b * (W::scale_bytes + W::quant_bytes), W::scale_bytes + W::quant_bytes);
     vb q[8];
     W::load(quants, q);
     const vf d = vf_load_f16((const uint16_t*)scales);
@@ -224,7 +224,7 @@ inline void super_tile(const uint8_t* group, uint32_t cols, const Activations& x
     const uint8_t* small = group + (W::has_min ? 64 : 32);
     const uint8_t* quants = group + W::head_bytes;
     for (int i = 0; i < 8; i++, b++, quants += W::quant_bytes) {
-      if (T == 1) prefetch_ahead(group + i * (W::super_bytes / 8), W::super_bytes / 8);
+      if (T == 1 || t0 == 0) prefetch_ahead(group + i * (W::super_bytes / 8), W::super_bytes / 8);
       vb q[8];
       W::load(quants, q);
       const vf s0 = W::has_min ? vf_load_u8(small + 16 * i) : vf_load_i8(small + 32 * i);
@@ -271,7 +271,7 @@ inline void float_tile(const uint8_t* group, uint32_t cols, const Activations& x
     for (int s = 0; s < 4; s++) acc[t][s] = vf_zero();
   uint32_t c = 0;
   for (; c + 4 <= cols; c += 4) {
-    if (T == 1) prefetch_ahead(group + (size_t)c * 16 * W::bytes, 4 * 16 * W::bytes);
+    if (T == 1 || t0 == 0) prefetch_ahead(group + (size_t)c * 16 * W::bytes, 4 * 16 * W::bytes);
 #pragma GCC unroll 4
     for (int s = 0; s < 4; s++) {
       const vf w = W::load(group + (size_t)(c + s) * 16 * W::bytes);
@@ -316,6 +316,8 @@ void matmul(const MatmulArgs& a) {
     const uint8_t* group = a.weights + (size_t)g * a.group_bytes;
     uint32_t t = 0;
     for (; t + kTile <= a.tokens; t += kTile) tile<W, kTile>(a, group, g * 16, t);
+    if constexpr (kTile > 4)
+      if (t + 4 <= a.tokens) tile<W, 4>(a, group, g * 16, t), t += 4;
     for (; t + 2 <= a.tokens; t += 2) tile<W, 2>(a, group, g * 16, t);
     for (; t < a.tokens; t++) tile<W, 1>(a, group, g * 16, t);
   }
