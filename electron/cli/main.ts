@@ -3,6 +3,8 @@ import { version } from '../../package.json';
 import { defaultSampling } from '../contract/entities';
 import type { BenchOptions } from './bench';
 import { bench } from './bench';
+import type { CalibrateCommandOptions } from './calibrate';
+import { calibrateCommand } from './calibrate';
 import type { EvalCommandOptions } from './eval';
 import { evalCommand } from './eval';
 import { models, pull } from './models';
@@ -76,6 +78,13 @@ export function program(): Command {
     .argument('<file>')
     .option('--limit <n>', 'only the first n records', wholeNumber(1, 100_000_000))
     .action(action((file: string, options: EvalCommandOptions) => evalCommand(file, options)));
+
+  withModelOptions(hunch.command('calibrate'))
+    .description('measure what a model can skip on this machine, and write its sparsity pack')
+    .option('--sample <file>', 'a text of yours that the stops must hold their limits on, too')
+    .option('--seconds <n>', 'how long it may take, about', wholeNumber(5, 86_400))
+    .option('--out <folder>', 'where to write the pack, instead of beside the model')
+    .action(action((options: CalibrateCommandOptions) => calibrateCommand(options)));
 
   addShapeCommand(hunch, jsonOption()).action(action(shape));
 

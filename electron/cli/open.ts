@@ -7,9 +7,14 @@ import { progressLine } from './output';
 
 export const library = (): ModelLibrary => new ModelLibrary(modelsFolder());
 
+export interface OpenOptions extends ModelOptions {
+  /** RuntimeOptions.byNeuron */
+  byNeuron?: boolean;
+}
+
 /** Opens the model that the options name. */
 export async function openModel(
-  options: ModelOptions,
+  options: OpenOptions,
   contextLength?: number,
 ): Promise<{ runtime: Runtime; resolved: ResolvedModel }> {
   const resolved = await library().resolve(options.model);
@@ -18,7 +23,7 @@ export async function openModel(
 
 export async function openResolved(
   { path, name }: ResolvedModel,
-  { threads, isa }: Pick<ModelOptions, 'threads' | 'isa'>,
+  { threads, isa, byNeuron }: Omit<OpenOptions, 'model'>,
   contextLength?: number,
 ): Promise<Runtime> {
   const progress = progressLine();
@@ -26,6 +31,7 @@ export async function openResolved(
     return await Runtime.open(path, {
       threads,
       ...(isa ? { isa } : {}),
+      ...(byNeuron === undefined ? {} : { byNeuron }),
       ...(contextLength === undefined ? {} : { contextLength }),
       onProgress: (fraction) => progress.show(`Loading ${name}: ${Math.floor(fraction * 100)} %`),
     });

@@ -195,9 +195,15 @@ export interface NativeSession {
   logits(tokens: Int32Array): Promise<Float32Array>;
   /**
    * Times `promptTokens` of prefill, then `decodeTokens` single steps with fixed token ids, after `depth` (0) tokens of
-   * context, which are not timed and stay in the cache for the next call.
+   * context, which are not timed and stay in the cache for the next call. `text`: the tokens to run instead, repeated where they
+   * are too few; what sparse plans skip depends on it.
    */
-  bench(promptTokens: number, decodeTokens: number, depth?: number): Promise<{ prefillMs: number; decodeMs: number }>;
+  bench(
+    promptTokens: number,
+    decodeTokens: number,
+    depth?: number,
+    text?: Int32Array,
+  ): Promise<{ prefillMs: number; decodeMs: number }>;
   /** How decode steps run from the next token on, also while `generate` runs; null = dense. Errors: bad-request (another shape). */
   setPlan(plan: Plan | null): void;
   /** Tested = this session's plan, reference = `reference` (null = dense). Scores tokens[from + 1 …]. */

@@ -17,7 +17,8 @@ export async function packBeside(spec: ModelSpec): Promise<PackResult> {
 /** By path, size and time: settings that load a model again must not read all of it again. */
 const hashes = new Map<string, string>();
 
-async function hashOf(file: string): Promise<string> {
+/** SHA-256 of a model's file. */
+export async function hashOf(file: string): Promise<string> {
   const { size, mtimeMs } = await stat(file);
   const key = JSON.stringify([path.resolve(file), size, mtimeMs]);
   const known = hashes.get(key);

@@ -1,0 +1,303 @@
+import { cpus } from 'node:os';
+import path from 'node:path';
+import { version } from '../../package.json';
+import { HunchError } from '../contract/errors';
+import {
+  stopLimits,
+  type CalibrationPhase,
+  type CalibrationStatus,
+  type FrontierPoint,
+  type StopName,
+} from '../contract/sparsity';
+import type { NativeSession, Plan } from '../engine/addon';
+import { hashOf } from '../engine/modelPack';
+import { fromNative } from '../engine/nativeError';
+import type { Runtime } from '../engine/runtime';
+import { Journal } from './journal';
+import { compareOn, keyOf, measureSpeeds, qualityByKind, qualityOf, type Speed } from './measure';
+import { packFormat, packModel, type Pack, type PackStop } from './pack';
+import { exactPlan } from './position';
+import { hasZeros, limitedStops, Search, type Candidate, type SearchResult } from './search';
+import { loadPack, packPath, writePack, type LoadedPack } from './store';
+import { calibrationText, portion, type CalibrationText, type Window } from './text';
+
+export interface CalibrateOptions {
+  /** Looked at often; once it is set the promise rejects as `cancelled`, and the next run goes on from there. */
+  signal: { aborted: boolean };
+  onStatus(status: CalibrationStatus): void;
+  /** A text of the user's: the stops must hold their limits on it, too. */
+  sample?: string;
+  /** How long it may take, about; slow models are measured on less text. */
+  seconds?: number;
+  /** Another folder for the pack than the model's own. */
+  folder?: string;
+}
+
+export interface CalibrationResult {
+  /** Of the pack. */
+  path: string;
+  pack: Pack;
+  /** Sentences on what the pack lacks, and why. */
+  notes: string[];
+}
+
+const usualSeconds = 150;
+const text = { least: 1800, most: 12_000 }; // tokens
+const sessionTokens = 1024;
+/** A stop that is slower than dense by more is none. */
+const slowest = 0.99;
+
+/** How much of the whole each phase takes. */
+const spans: Record<CalibrationPhase, [number, number]> = {
+  capture: [0, 0.15],
+  thresholds: [0.15, 0.6],
+  training: [0.6, 0.6],
+  measuring: [0.6, 0.68],
+  audit: [0.68, 1],
+};
+
+/**
+ * Measures the loaded model on this machine and writes its pack: for each stop the fastest plan whose perplexity stays within the
+ * stop's limit on text that it was not chosen on. The plans of a pack that is there already take part, so that no worse one replaces
+ * it. Errors: cancelled, pack-invalid (nothing was found that is faster than dense and within its limit), disk-full, internal, those
+ * of the engine.
+ */
+export async function calibrate(runtime: Runtime, options: CalibrateOptions): Promise<CalibrationResult> {
+  const target = path.join(options.folder ?? path.dirname(runtime.spec.path), path.basename(runtime.spec.path));
+  const sha256 = await hashOf(runtime.spec.path);
+  const { isa } = runtime.info;
+  const identity = JSON.stringify([version, sha256, isa, options.sample ?? null, options.seconds ?? null]);
+  const journal = new Journal(`${packPath(target)}.progress.json`, identity);
+  const session = runtime.openSession(Math.min(sessionTokens, runtime.info.trainedContext));
+  try {
+    journal.save(); // a folder that cannot be written to is better known now
+    const result = await new Calibrator(runtime, session, journal, options, { target, sha256 }).run();
+    journal.remove();
+    if (!options.folder) await runtime.sparsity.usePack(await loadPack(target, { sha256, spec: runtime.spec }));
+    return result;
+  } catch (error) {
+    if (error instanceof HunchError && error.code === 'pack-invalid') journal.remove();
+    else journal.save();
+    throw fromNative(error);
+  } finally {
+    session.close();
+  }
+}
+
+/** A plan that may become a stop. */
+interface Measured extends Candidate {
+  speed: Speed;
+}
+
+class Calibrator {
+  constructor(
+    private readonly runtime: Runtime,
+    private readonly session: NativeSession,
+    private readonly journal: Journal,
+    private readonly options: CalibrateOptions,
+    private readonly model: { target: string; sha256: string },
+  ) {}
+
+  async run(): Promise<CalibrationResult> {
+    const { spec } = this.runtime;
+    const zeros = hasZeros(spec);
+    const lossless = zeros ? exactPlan(spec.layers) : null;
+    const { target, sha256 } = this.model;
+    const known = (await loadPack(target, { sha256, spec })).pack;
+    const written = await this.write(lossless);
+    const bench = Int32Array.from(written.heldOut.filter(({ kind }) => kind === 'free').flatMap((w) => [...w.tokens]));
+    const found = await this.search(written, bench);
+    const candidates = [...found.candidates, ...ofPack(known)].filter(once());
+    const [dense, exact, ...speeds] = await this.speeds([null, lossless, ...candidates.map(({ plan }) => plan)], bench);
+    const measured = candidates
+      .map((candidate, i): Measured => ({ ...candidate, speed: speeds[i]! }))
+      .filter(({ speed }) => speed.speedup >= slowest)
+      .sort((a, b) => b.speed.speedup - a.speed.speedup);
+    const frontier: FrontierPoint[] = [point('dense', dense!, { ratio: 1, kl: 0, agreement: 1 })];
+    const stops: Pack['stops'] = {};
+    if (zeros && exact!.speedup >= slowest) {
+      const windows = portion(written.heldOut, 0.1);
+      const { kl, ratio, agreement } = qualityOf(await this.compare(lossless!, windows, 'exact'));
+      if (kl < 1e-9) {
+        stops.exact = lossless!;
+        frontier.push(point('exact', exact!, { ratio, kl, agreement }));
+      }
+    }
+    const notes = await this.audit(measured, written.heldOut, stops, frontier);
+    if (frontier.length === 1) throw nothingFound(this.runtime, notes);
+    const pack = this.pack(stops, frontier, found.sensitivity, written.heldOut);
+    this.check();
+    return { path: await writePack(target, pack, null), pack, notes };
+  }
+
+  private async write(lossless: Plan | null): Promise<CalibrationText> {
+    this.status('capture', 0, 'Writing text to calibrate on.');
+    const { session, runtime, options, journal } = this;
+    session.setPlan(lossless);
+    const rate = await journal.remember('decode rate', async () => {
+      const steps = 16;
+      return (steps / (await session.bench(0, steps)).decodeMs) * 1000;
+    });
+    const tokens = Math.round(
+      Math.min(text.most, Math.max(text.least, ((options.seconds ?? usualSeconds) * rate) / 8)),
+    );
+    return calibrationText(runtime, session, {
+      tokens,
+      journal,
+      ...(options.sample === undefined ? {} : { sample: options.sample }),
+      onDocument: (fraction) => this.status('capture', fraction, 'Writing text to calibrate on.'),
+    });
+  }
+
+  private search(written: CalibrationText, bench: Int32Array): Promise<SearchResult> {
+    const { session, journal } = this;
+    const { spec } = this.runtime;
+    return new Search({
+      ...{ session, journal, spec, windows: written.search, text: bench },
+      canSkip: this.canSkip(),
+      onStep: (fraction, detail) => this.status('thresholds', fraction, detail),
+      check: () => this.check(),
+    }).run();
+  }
+
+  /** Not where the model was loaded without its neurons apart. */
+  private canSkip(): boolean {
+    try {
+      this.session.setPlan(exactPlan(this.runtime.spec.layers));
+      return true;
+    } catch {
+      return false;
+    }
+  }
+
+  private speeds(plans: (Plan | null)[], bench: Int32Array): Promise<Speed[]> {
+    const detail = 'Timing what was found, beside dense.';
+    this.status('measuring', 0, detail);
+    return measureSpeeds(this.session, plans, {
+      ...{ text: bench, steps: 96, depth: Math.min(256, bench.length >> 2), rounds: 7 },
+      neurons: this.runtime.spec.ffnWidth,
+      onRound: (done, rounds) => this.status('measuring', done / rounds, detail),
+    });
+  }
+
+  /** Gives each stop the fastest plan within its limit on held-out text, or what the stop before it has. Returns what to tell. */
+  private async audit(
+    measured: Measured[],
+    heldOut: Window[],
+    stops: Pack['stops'],
+    frontier: FrontierPoint[],
+  ): Promise<string[]> {
+    const notes: string[] = [];
+    for (const [index, stop] of limitedStops.entries()) {
+      const limit = stopLimits[stop]!;
+      const before = frontier[frontier.length - 1]!;
+      let chosen: FrontierPoint | null = null;
+      let missed = 0;
+      for (const { plan, speed, rise } of measured) {
+        if (speed.speedup <= before.speedup) break;
+        if (rise > limit) continue;
+        this.status('audit', index / limitedStops.length, `Judging ${stop} on text that it was not chosen on.`);
+        const results = await this.compare(plan, heldOut, 'audit');
+        const kinds = Object.values(qualityByKind(heldOut, results));
+        if (kinds.some(({ upper }) => !(upper - 1 <= limit))) {
+          missed++;
+          continue;
+        }
+        const { kl, agreement } = qualityOf(results);
+        chosen = point(stop, speed, { ratio: Math.max(...kinds.map(({ ratio }) => ratio)), kl, agreement });
+        stops[stop] = plan;
+        break;
+      }
+      if (chosen) {
+        frontier.push(chosen);
+        continue;
+      }
+      const why = missed > 0 ? 'what was faster missed its limit on held-out text' : 'nothing faster was found';
+      if (before.stop === 'dense') notes.push(`There is no stop ${stop}: ${why}.`);
+      else {
+        notes.push(`${stop} runs as ${before.stop}: ${why}.`);
+        stops[stop] = stops[before.stop as PackStop]!;
+        frontier.push({ ...before, stop });
+      }
+    }
+    return notes;
+  }
+
+  private compare(plan: Plan, windows: Window[], set: string): ReturnType<typeof compareOn> {
+    return this.journal.remember(`${set} ${keyOf(plan)}`, () =>
+      compareOn(this.session, plan, windows, () => this.check()),
+    );
+  }
+
+  private pack(stops: Pack['stops'], frontier: FrontierPoint[], sensitivity: number[], heldOut: Window[]): Pack {
+    const { spec, info } = this.runtime;
+    const none = Array.from({ length: spec.layers }, () => null);
+    const date = new Date().toISOString();
+    return {
+      format: packFormat,
+      model: packModel(spec, { sha256: this.model.sha256, fileName: path.basename(spec.path) }),
+      created: date,
+      hunch: version,
+      predictors: { mlp: none, heads: none },
+      sensitivity,
+      stops,
+      frontier,
+      measured: {
+        date,
+        machine: `${cpus()[0]?.model.trim() ?? 'unknown CPU'}, ${info.threads} threads`,
+        threads: info.threads,
+        text: `${heldOut.length} held-out documents that the model wrote${this.options.sample === undefined ? '' : ', and the sample'}`,
+        tokens: heldOut.reduce((sum, { tokens, from }) => sum + tokens.length - 1 - from, 0),
+        command: `hunch calibrate --model ${path.basename(spec.path)}`,
+      },
+    };
+  }
+
+  private status(phase: CalibrationPhase, fraction: number, detail: string): void {
+    this.check();
+    const [from, to] = spans[phase];
+    this.options.onStatus({ phase, fraction: from + (to - from) * fraction, detail });
+  }
+
+  private check(): void {
+    if (this.options.signal.aborted) {
+      throw new HunchError('cancelled', 'The calibration was stopped. Start it again to go on from there.');
+    }
+  }
+}
+
+function point(
+  stop: StopName,
+  { tokensPerSecond, speedup, density, bytesPerToken }: Speed,
+  { ratio, kl, agreement }: { ratio: number; kl: number; agreement: number },
+): FrontierPoint {
+  return {
+    ...{ stop, tokensPerSecond, speedup },
+    perplexityRatio: ratio,
+    kl: Math.max(0, kl),
+    ...{ agreement, density: Math.min(1, density), bytesPerToken },
+  };
+}
+
+/** Plans that a pack's stops have; they are judged like new ones. */
+function ofPack(pack: LoadedPack | null): Candidate[] {
+  return limitedStops.flatMap((stop) => {
+    const plan = pack?.info.stops[stop];
+    // Predictors of another calibration are not there to run them.
+    if (!plan || plan.layers.some(({ mlp, headThreshold }) => mlp === 'predicted' || headThreshold !== null)) return [];
+    return [{ plan, name: `${stop} of the pack that is there`, speedup: 1, rise: 0 }];
+  });
+}
+
+function once(): (candidate: Candidate) => boolean {
+  const seen = new Set<string>();
+  return ({ plan }) => !seen.has(keyOf(plan)) && Boolean(seen.add(keyOf(plan)));
+}
+
+function nothingFound({ info }: Runtime, notes: string[]): HunchError {
+  return new HunchError(
+    'pack-invalid',
+    `${info.name} gets no pack: on this machine no way to skip parts of it was both faster than dense and within its limit of quality ` +
+      `(${notes.join(' ')}). It runs densely.`,
+  );
+}
