@@ -43,6 +43,7 @@ void Scratch::allocate(const Model& model, uint32_t context, unsigned lanes) {
   for (HeadScratch& h : heads) h.computed.assign(s.layers, 0);
   best.resize((size_t)lanes * kLogitTile);
   for (ActivationBuffer& b : remembered) b.resize(kBatch, s.width);
+  hidden.resize(kMaxRank);
   ranked.resize(lanes);
   for (ActivationBuffer& b : ranked) b.resize(std::max(kNeuronTile, kLogitTile), s.width);
   neurons.resize(lanes);
@@ -78,10 +79,6 @@ void Scratch::allocate(const Model& model, uint32_t context, unsigned lanes) {
   if (s.window) window_rope = make_rope_table(s.window_rope, s.rope_width, context, {});
 }
 
-static bool predicts(const Plan* plan, uint32_t layer) {
-  return plan && layer < plan->layers.size() && plan->layers[layer].mlp == MlpRoute::predicted;
-}
-
 bool forward(const Model& model, Pool& pool, KvCache& kv, Scratch& s, std::span<const int32_t> ids, uint32_t position, const Plan* plan,
              Logits logits, const std::atomic<bool>& cancel, unsigned active) {
   const ModelSpec& m = model.spec;
@@ -104,7 +101,8 @@ bool forward(const Model& model, Pool& pool, KvCache& kv, Scratch& s, std::span<
       // qkv [tokens][(heads + 2 kv_heads) head_width]
       Activations a = w.prepare(s.x.data(), m.width, &l.attention_norm);
       if (s.tap) w.listen(s.tap->attention_in, i, a.f, m.width);
-      if (predicts(plan, i)) look_ahead(w, i, PredictorSource::attention, a);
+      look_further(w, i, PredictorSource::previous);
+      look_ahead(w, i, PredictorSource::attention, a);
       float* qkv = s.qkv.data();
       choose_heads(w, i, a);
       w.fetch_keys_and_values(i);
@@ -114,6 +112,7 @@ bool forward(const Model& model, Pool& pool, KvCache& kv, Scratch& s, std::span<
       pool.barrier();
       if (s.abandoned) return;
 
+      look_further(w, i, PredictorSource::attention);
       w.rotate_and_store(i);
       pool.barrier();
 
@@ -124,7 +123,7 @@ bool forward(const Model& model, Pool& pool, KvCache& kv, Scratch& s, std::span<
       a = w.prepare(s.x.data(), m.width, &l.ffn_norm);
       if (s.tap) w.listen(s.tap->mlp_in, i, a.f, m.width);
       look_ahead_at_heads(w, i + 1, a);
-      if (predicts(plan, i + 1)) look_ahead(w, i + 1, PredictorSource::previous, a);
+      look_ahead(w, i + 1, PredictorSource::previous, a);
       const LayerPlan& mlp = plan ? plan->layers[i] : dense;
       if (l.rows.present() && (mlp.mlp != MlpRoute::dense || !l.up.present())) {
         if (s.counting && l.up.present() && lane == 0) s.neurons[lane].bytes -= l.gate.bytes() + l.up.bytes() + l.down.bytes();  // counted as always read

@@ -40,6 +40,7 @@ struct NeuronScratch {
   ActivationBuffer hidden_input;              // the same, quantised
   std::vector<float> early;                   // [neurons] scores of a layer that were computed ahead of it
   uint32_t early_layer = ~0u;
+  std::vector<Ahead> ahead;                   // the rows it named
   std::vector<uint64_t> computed, named;      // [layers] neurons, over decode steps
   uint64_t bytes = 0;                         // of weights of MLPs by neuron and of the output head, over decode steps
   uint64_t predictor_ns = 0;
@@ -78,6 +79,7 @@ struct Scratch {
   std::vector<ActivationBuffer> lane;  // one per lane (decode)
   std::vector<NeuronScratch> neurons;  // one per lane
   std::vector<HeadScratch> heads;      // one per lane
+  std::vector<float> hidden;           // [rank] what a predictor's first factor gives; one token
   ActivationBuffer remembered[2];      // [kBatch][width] what predictors of the sources previous and attention read; batches only
   std::vector<float> parts;            // [kNeuronTile][parts][row_places] sums of an MLP by neuron
   std::vector<float> logits;           // [kLogitTile][vocabulary]

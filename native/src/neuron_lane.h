@@ -7,17 +7,25 @@
 
 namespace hunch {
 
-// hidden [tokens][rank] = (relu) a x, of a predictor whose first factor every lane multiplies for itself.
+// The second factor's input: (relu) hidden [tokens][rank], quantised.
+inline Activations quantised_hidden(Lane& w, const Predictor& p, const float* hidden, uint32_t tokens) {
+  NeuronScratch& n = w.s.neurons[w.lane];
+  const size_t size = (size_t)tokens * p.rank;
+  if (n.hidden_input.f.size() < size) n.hidden_input.resize(1, (uint32_t)size);
+  ActivationBuffer& q = n.hidden_input;
+  std::copy_n(hidden, size, q.f.data());
+  if (p.relu) w.k.activate[(int)Activation::relu](q.f.data(), (uint32_t)size);
+  w.k.quantize(q.f.data(), (uint32_t)size, q.q.data(), q.d.data(), q.sum.data());
+  return q.view();
+}
+// The same of an input x, whose product with the first factor every lane makes for itself.
 inline Activations predictor_hidden(Lane& w, const Predictor& p, const Activations& x, uint32_t tokens) {
   NeuronScratch& n = w.s.neurons[w.lane];
   const size_t size = (size_t)tokens * p.rank;
-  if (n.hidden.size() < size) n.hidden.resize(size), n.hidden_input.resize(1, (uint32_t)size);
+  if (n.hidden.size() < size) n.hidden.resize(size);
   const Slice& a = p.a.slices[0];
   w.k.matmul[(int)p.a.type]({a.data, a.stride, a.end - a.begin, p.rank, p.a.cols, x, tokens, n.hidden.data(), p.rank, false});
-  if (p.relu) w.k.activate[(int)Activation::relu](n.hidden.data(), (uint32_t)size);
-  ActivationBuffer& q = n.hidden_input;
-  w.k.quantize(n.hidden.data(), (uint32_t)size, q.q.data(), q.d.data(), q.sum.data());
-  return q.view();
+  return quantised_hidden(w, p, n.hidden.data(), tokens);
 }
 
 inline Activations tile_of(const Activations& x, uint32_t first_token, uint32_t cols) {
@@ -25,12 +33,25 @@ inline Activations tile_of(const Activations& x, uint32_t first_token, uint32_t 
   return {x.f + skip, x.q + skip, x.d + skip / kQuantBlock, x.sum + skip / kQuantBlock * 2};
 }
 
-// The input of a predictor of a later stage. One token: scores the layer's neurons now and asks for the first rows of those it names, while
-// the stages between compute. A batch: remembers the input until the layer comes.
-inline void look_ahead(Lane& w, uint32_t layer, PredictorSource source, const Activations& x) {
-  if (!w.s.predictors || w.s.predictors->mlp.size() <= layer) return;
+// Of a layer that the plan predicts from this source; null = nothing to do.
+inline const Predictor* mlp_predictor(const Lane& w, uint32_t layer, PredictorSource source) {
+  if (!w.plan || layer >= w.plan->layers.size() || w.plan->layers[layer].mlp != MlpRoute::predicted || !w.s.predictors) return nullptr;
   const Predictor& p = w.s.predictors->mlp[layer];
-  if (!p.present() || p.source != source) return;
+  return p.present() && p.source == source ? &p : nullptr;
+}
+
+// What a predictor takes, without what it fetches.
+struct PredictorClock {
+  NeuronScratch& n;
+  std::chrono::steady_clock::time_point started = std::chrono::steady_clock::now();
+  void stop() { n.predictor_ns += (uint64_t)std::chrono::nanoseconds(std::chrono::steady_clock::now() - started).count(); }
+};
+
+// Where a predictor's input is at hand, stages before its layer. One token: the lanes divide the first factor's rows; look_further() goes on behind
+// the next barrier. A batch: remembers the input until the layer comes.
+inline void look_ahead(Lane& w, uint32_t layer, PredictorSource source, const Activations& x) {
+  const Predictor* p = mlp_predictor(w, layer, source);
+  if (!p) return;
   const uint32_t width = w.model.spec.width;
   if (w.tokens > 1) {
     ActivationBuffer& to = w.s.remembered[source == PredictorSource::attention];
@@ -41,25 +62,48 @@ inline void look_ahead(Lane& w, uint32_t layer, PredictorSource source, const Ac
     std::copy(x.sum + begin / kQuantBlock * 2, x.sum + end / kQuantBlock * 2, to.sum.data() + begin / kQuantBlock * 2);
     return;
   }
-  const auto started = std::chrono::steady_clock::now();
+  PredictorClock clock{w.s.neurons[w.lane]};
+  const Slice& a = p->a.slices[0];
+  const Range mine = w.share_of(a.end);
+  if (mine.begin < mine.end)
+    w.k.matmul[(int)p->a.type]({a.group(mine.begin), a.stride, mine.end - mine.begin, p->rank - mine.begin * kLanes, p->a.cols, x, 1,
+                                w.s.hidden.data() + mine.begin * kLanes, p->rank, false});
+  clock.stop();
+}
+
+// One token, behind the barrier after look_ahead(): scores this lane's neurons of the layer and asks for the first rows of those it names, while
+// the stages between compute.
+inline void look_further(Lane& w, uint32_t layer, PredictorSource source) {
+  if (w.tokens > 1) return;
+  const Predictor* p = mlp_predictor(w, layer, source);
+  if (!p) return;
   NeuronScratch& n = w.s.neurons[w.lane];
+  PredictorClock clock{n};
   const NeuronRows& r = w.model.layers[layer].rows;
   const float threshold = w.plan->layers[layer].score_threshold;
-  const Activations hidden = predictor_hidden(w, p, x, 1);
+  const Activations hidden = quantised_hidden(w, *p, w.s.hidden.data(), 1);
   const Range mine = share((uint32_t)r.slices.size(), w.lane, w.lanes);
+  uint32_t* list = n.candidates.data();
+  n.ahead.clear();
   for (uint32_t i = mine.begin; i < mine.end; i++) {
-    const Slice& b = p.b.slices[i];
+    const Slice& b = p->b.slices[i];
     const Range all = r.neurons_of(r.slices[i]);
     if (all.begin >= all.end) continue;
     float* scores = n.early.data() + all.begin;
-    w.k.matmul[(int)p.b.type]({b.data, b.stride, b.end - b.begin, all.end - all.begin, p.rank, hidden, 1, scores, r.neurons, false});
-    w.k.add(scores, p.bias.data() + all.begin, all.end - all.begin);
-    const uint32_t named = w.k.select(scores, all.end - all.begin, threshold, false, 0, n.candidates.data());
-    for (uint32_t c = 0; c < named; c++) w.k.fetch(r.slices[i].first + (size_t)n.candidates[c] * r.first_stride, r.first_stride);
+    w.k.matmul[(int)p->b.type]({b.data, b.stride, b.end - b.begin, all.end - all.begin, p->rank, hidden, 1, scores, r.neurons, false});
+    w.k.add(scores, p->bias.data() + all.begin, all.end - all.begin);
+    const uint32_t named = w.k.select(scores, all.end - all.begin, threshold, false, 0, list);
+    n.ahead.push_back({r.slices[i].first, r.first_stride, r.first_stride, list, named});
+    list += named;
   }
   n.early_layer = layer;
-  if (w.lane == 0) n.bytes += p.a.bytes() + p.b.bytes();
-  n.predictor_ns += (uint64_t)std::chrono::nanoseconds(std::chrono::steady_clock::now() - started).count();
+  if (w.lane == 0) n.bytes += p->a.bytes() + p->b.bytes();
+  clock.stop();
+  // Larger attention weights would push the rows out of the caches again before they are used.
+  const Layer& l = w.model.layers[layer];
+  if (l.q.bytes() + l.k.bytes() + l.v.bytes() + l.o.bytes() > (4u << 20)) return;
+  for (const Ahead& a : n.ahead)
+    for (uint32_t c = 0; c < a.n; c++) w.k.fetch(a.rows + (size_t)a.list[c] * a.stride, a.bytes);
 }
 
 struct NeuronLane {
@@ -74,7 +118,8 @@ struct NeuronLane {
   const uint32_t layer, first_token, tokens;  // a tile of the batch
   Activations ranked{}, hidden{};             // the tile's inputs of the screen; of the predictor's second factor
 
-  static constexpr uint32_t kTogether = 16;  // bundles that are read, multiplied and added as one; as many again are on their way
+  // Bundles that are read, multiplied and added as one; as many again are on their way. Some 16 KB, so that both fit the near caches.
+  uint32_t together() const { return std::clamp<uint32_t>((uint32_t)(16384 / r.bundle_stride), 4, 16); }
 
   float* first_of(uint32_t turn, uint32_t t) const { return n.first[turn].data() + (size_t)t * r.part_neurons; }
   uint32_t* list_of(uint32_t turn, uint32_t t) const { return n.list[turn].data() + (size_t)t * r.part_neurons; }
@@ -94,7 +139,7 @@ struct NeuronLane {
       const NeuronRows::Slice& slice = r.slices[i];
       for (uint32_t part = slice.parts.begin; part < slice.parts.end; part++) {
         const bool first = part == slice.parts.begin;
-        choose(slice, part, part % 2, first ? Ahead{} : bundles(slice, list_of((part - 1) % 2, 0), 0, std::min(kTogether, n.count[(part - 1) % 2][0])));
+        choose(slice, part, part % 2, first ? Ahead{} : bundles(slice, list_of((part - 1) % 2, 0), 0, std::min(together(), n.count[(part - 1) % 2][0])));
         if (part > slice.parts.begin) compute(slice, part - 1, (part - 1) % 2);
       }
       if (slice.parts.begin < slice.parts.end) compute(slice, slice.parts.end - 1, (slice.parts.end - 1) % 2);
@@ -173,8 +218,9 @@ struct NeuronLane {
   void confirm(const NeuronRows::Slice& slice, uint32_t global, uint32_t begin, const uint32_t* candidates, uint32_t named, uint32_t turn, uint32_t t) {
     float *first = first_of(turn, t), *value = n.up.data();
     uint32_t *chosen = list_of(turn, t), *kept = n.kept.data();
+    const uint32_t lead = std::min(named, std::max(4u, (uint32_t)(8192 / r.first_stride)));  // rows asked for before they are used
     w.k.dot_rows[(int)r.first]({slice.first, r.first_stride, candidates, named, r.width, input(t), value,
-                                {slice.first, r.first_stride, r.first_stride, candidates + std::min(4u, named), named - std::min(4u, named)}});
+                                {slice.first, r.first_stride, r.first_stride, candidates + lead, named - lead}});
     if (!r.gated && !l.up_bias.empty())
       for (uint32_t i = 0; i < named; i++) value[i] += l.up_bias[global - begin + candidates[i]];
     const uint32_t count = select(value, named, 0, kept);
@@ -206,6 +252,7 @@ struct NeuronLane {
   void compute(const NeuronRows::Slice& slice, uint32_t part, uint32_t turn) {
     const uint32_t begin = r.neurons_of(part).begin - r.neurons_of(slice).begin, global = r.neurons_of(slice).begin;
     const int act = (int)w.model.spec.activation;
+    const uint32_t together = this->together();
     for (uint32_t t = 0; t < tokens; t++) {
       const uint32_t* chosen = list_of(turn, t);
       const float* first = first_of(turn, t);
@@ -213,9 +260,9 @@ struct NeuronLane {
       float* acc = sums(t, part);
       std::fill_n(acc, r.columns.size(), 0.0f);
       float *value = n.value.data(), *up = n.up.data();
-      for (uint32_t i = 0; i < count; i += kTogether) {
-        const uint32_t some = std::min(kTogether, count - i);
-        const uint32_t next = std::min(i + kTogether, count), after = std::min(next + kTogether, count);
+      for (uint32_t i = 0; i < count; i += together) {
+        const uint32_t some = std::min(together, count - i);
+        const uint32_t next = std::min(i + together, count), after = std::min(next + together, count);
         for (uint32_t j = 0; j < some; j++) value[j] = first[chosen[i + j] - begin];
         if (r.gated) {
           w.k.dot_rows[(int)r.up]({slice.bundles, r.bundle_stride, chosen + i, some, r.width, input(t), up,

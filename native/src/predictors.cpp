@@ -8,8 +8,6 @@ namespace hunch {
 
 namespace {
 
-constexpr uint32_t kMaxRank = 4096;
-
 Status wrong(size_t layer, const char* kind, const std::string& what) {
   return Status::error("bad-request", std::string("The ") + kind + " predictor of layer " + std::to_string(layer) + " " + what + ".");
 }

@@ -8,6 +8,8 @@
 
 namespace hunch {
 
+constexpr uint32_t kMaxRank = 4096;
+
 struct Predictor {
   PredictorSource source = PredictorSource::same;
   bool relu = false;
