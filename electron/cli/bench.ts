@@ -1,14 +1,18 @@
 import { HunchError } from '../contract/errors';
 import type { TensorType } from '../engine/addon';
 import { loadAddon } from '../engine/native';
+import type { Runtime } from '../engine/runtime';
 import type { Shape } from '../models/synthetic/shapes';
 import { syntheticLabel } from '../models/synthetic/shapes';
 import type { Spread, StreamFigures } from './measure';
+import { forcedDensity, type ForcedFigures } from './density';
 import { fixedPrompt, logitsHash, stepRates, streamRates } from './measure';
+import { benchStops } from './benchStops';
 import { circumstances, library, openResolved } from './open';
 import type { ModelOptions } from './options';
 import { print, printJson, progressLine } from './output';
 import { shapeFile } from './shape';
+import { placeOf, planFor, plainText, textTokens } from './sparsity';
 
 const logitTokens = 64;
 
@@ -22,6 +26,14 @@ export interface BenchOptions extends ModelOptions {
   tg?: number;
   depth: number;
   stream?: boolean;
+  /** Place of the slider; 'all': every stop that the model has. */
+  sparsity?: number | 'all';
+  /** To run and to judge on. */
+  text?: string;
+  /** Windows of it to judge on. */
+  chunks: number;
+  /** Of a shape: share of the neurons to compute. */
+  density?: number;
 }
 
 /** A real shape with billions of weights takes seconds where the starter takes milliseconds. */
@@ -36,9 +48,19 @@ export async function bench(options: BenchOptions): Promise<void> {
   const resolved = shape
     ? { id: `shape:${shape.name}`, name: `${shape.name} shape`, path: await shapeFile(shape, type) }
     : await library().resolve(options.model);
+  if (options.density !== undefined && !shape) {
+    throw new HunchError(
+      'bad-request',
+      '--density forces random weights to be sparse and goes with --shape; a real model is as sparse as it is. Use --sparsity there.',
+    );
+  }
   const runtime = await openResolved(resolved, options);
   try {
     const { info } = runtime;
+    const { sparsity } = options;
+    if (sparsity === 'all') return await benchStops(runtime, resolved, options);
+    const plan = planFor(runtime, sparsity);
+    const text = await benchText(runtime, options);
     const context = Math.max(depth + Math.max(pp, tg), options.stream ? pp + tg : 0);
     if (context > info.trainedContext) {
       throw new HunchError(
@@ -48,6 +70,7 @@ export async function bench(options: BenchOptions): Promise<void> {
     }
     const progress = progressLine();
     const session = runtime.openSession(Math.min(Math.max(context, logitTokens), info.trainedContext));
+    session.setPlan(plan);
     const shown =
       (label: string) =>
       (run: number): void =>
@@ -56,8 +79,19 @@ export async function bench(options: BenchOptions): Promise<void> {
     const rates: Record<string, Spread> = {};
     for (const [label, prompt, decode] of [[`pp${pp}${at}`, pp, 0] as const, [`tg${tg}${at}`, 0, tg] as const]) {
       if (prompt + decode === 0) continue;
-      rates[label] = await stepRates(session, { prompt, decode, depth }, repetitions, shown(label));
+      rates[label] = await stepRates(
+        session,
+        { prompt, decode, depth, ...(text ? { text } : {}) },
+        repetitions,
+        shown(label),
+      );
     }
+    const { tokens, bytes, computed } = session.activity();
+    const bytesPerToken = plan && tokens > 0 ? bytes / tokens : info.weightBytesPerToken;
+    const computedShare =
+      tokens > 0
+        ? computed.reduce((sum, value) => sum + value, 0) / tokens / computed.length / runtime.spec.ffnWidth
+        : 1;
     let stream: StreamFigures | undefined;
     if (options.stream) {
       const work = { prompt: Math.max(pp, 1), decode: Math.max(tg, 2), vocabulary: runtime.vocabularySize };
@@ -74,11 +108,15 @@ export async function bench(options: BenchOptions): Promise<void> {
       );
     }
     session.close();
+    let forced: ForcedFigures | undefined;
+    if (options.density !== undefined && tg > 0) {
+      forced = await forcedDensity(runtime, options.density, { tg, depth, repetitions }, (what) => progress.show(what));
+    }
     progress.show('read bandwidth');
     const readGBps = await loadAddon().readBandwidth(info.threads, info.weightBytesPerToken);
     progress.end();
     const decode = rates[`tg${tg}${at}`];
-    const achievedGBps = decode && (info.weightBytesPerToken * decode.mean) / 1e9;
+    const achievedGBps = decode && (bytesPerToken * decode.mean) / 1e9;
     const hash = logitsHash(logits);
     if (options.json) {
       printJson({
@@ -88,13 +126,15 @@ export async function bench(options: BenchOptions): Promise<void> {
         ...{ repetitions, depth, loadMs: info.loadMs, parameterCount: info.parameterCount },
         ...rates,
         ...(stream ? { stream } : {}),
+        ...{ sparsity: placeOf(runtime, sparsity), density: computedShare, bytesPerToken },
         ...{ weightBytesPerToken: info.weightBytesPerToken, achievedGBps, readGBps },
+        ...(forced ? { forced: { density: options.density, ...forced } } : {}),
         logitsSha256: hash,
       });
       return;
     }
     print(
-      `${resolved.name} ${info.quantization}, ${info.isa}, ${info.threads} threads, ${repetitions} runs each` +
+      `${resolved.name} ${info.quantization}, ${info.isa}, ${info.threads} threads, ${placeOf(runtime, sparsity)}, ${repetitions} runs each` +
         (shape ? ` (${syntheticLabel})` : ''),
     );
     for (const [label, { mean, sd }] of Object.entries(rates)) {
@@ -110,14 +150,33 @@ export async function bench(options: BenchOptions): Promise<void> {
     }
     if (achievedGBps !== undefined) {
       print(
-        `weights ${(info.weightBytesPerToken / 1e6).toFixed(1)} MB per token: ${achievedGBps.toFixed(1)} GB/s of ` +
+        `weights ${(bytesPerToken / 1e6).toFixed(1)} MB per token: ${achievedGBps.toFixed(1)} GB/s of ` +
           `${readGBps.toFixed(1)} GB/s that this machine reads (${((100 * achievedGBps) / readGBps).toFixed(0)} %)`,
       );
     }
+    if (forced) printForced(forced);
     print(`logits  ${hash.slice(0, 16)}`);
   } finally {
     await runtime.close();
   }
+}
+
+/** Language, where what a plan skips depends on it; undefined: fixed ids. */
+async function benchText(runtime: Runtime, { text, sparsity }: BenchOptions): Promise<Int32Array | undefined> {
+  if (text !== undefined) return textTokens(runtime, text);
+  return sparsity === undefined ? undefined : Int32Array.from(await plainText(runtime));
+}
+
+function printForced({ dense, sparse, oracle }: ForcedFigures): void {
+  const share = (value: number): string => `${(100 * value).toFixed(1)} %`;
+  print(
+    `sparse  ${sparse.tokensPerSecond.toFixed(1)} tok/s, ${sparse.speedup.toFixed(2)} × dense in turns (${dense.tokensPerSecond.toFixed(1)}): ` +
+      `${share(sparse.density)} of the neurons computed, ${share(sparse.named)} named, ${(sparse.bytesPerToken / 1e6).toFixed(1)} MB per token, ` +
+      `predictors ${share(sparse.predictorShare)} of the time`,
+  );
+  print(
+    `oracle  ${oracle.tokensPerSecond.toFixed(1)} tok/s, ${oracle.speedup.toFixed(2)} × dense, ${(oracle.bytesPerToken / 1e6).toFixed(1)} MB per token`,
+  );
 }
 
 /** Without the keys that are undefined. */

@@ -7,8 +7,9 @@ import { parseRecords } from '../eval/records';
 import { circumstances, openModel } from './open';
 import type { ModelOptions } from './options';
 import { note, print, printJson, progressLine } from './output';
+import { placeOf, planFor, type SparsityOptions } from './sparsity';
 
-export interface EvalCommandOptions extends ModelOptions {
+export interface EvalCommandOptions extends ModelOptions, SparsityOptions {
   limit?: number;
 }
 
@@ -27,11 +28,16 @@ export async function evalCommand(file: string, options: EvalCommandOptions): Pr
   const progress = progressLine();
   try {
     const { info, tokenizer } = runtime;
+    const plan = planFor(runtime, options.sparsity);
     let lastTenth = 0;
     const result = await evaluate(records, {
       ...{ fileName: path.basename(file), tokenizer },
       maxLength: info.trainedContext - 1, // the engine makes room for the last token too, which is only predicted
-      openSession: (tokens) => runtime.openSession(Math.max(tokens, 16)),
+      openSession: (tokens) => {
+        const session = runtime.openSession(Math.max(tokens, 16));
+        session.setPlan(plan);
+        return session;
+      },
       onRecord: (done, total, acc) => {
         progress.show(`[${done}/${total}] acc ${acc.toFixed(4)}`);
         const tenth = Math.floor((10 * done) / total);
@@ -45,7 +51,16 @@ export async function evalCommand(file: string, options: EvalCommandOptions): Pr
     const tokensPerSecond = (result.tokens / result.elapsedMs) * 1000;
     if (options.json) {
       const limit = options.limit ?? null;
-      printJson({ command: 'eval', ...circumstances(runtime, resolved), file, limit, ...result, tokensPerSecond });
+      const sparsity = placeOf(runtime, options.sparsity);
+      printJson({
+        command: 'eval',
+        ...circumstances(runtime, resolved),
+        file,
+        sparsity,
+        limit,
+        ...result,
+        tokensPerSecond,
+      });
       return;
     }
     const share = (value: number, error: number | null): string =>
@@ -58,7 +73,7 @@ export async function evalCommand(file: string, options: EvalCommandOptions): Pr
       );
     }
     print(
-      `${resolved.name} ${info.quantization}, ${info.isa}, ${info.threads} threads: n = ${result.n}, ` +
+      `${resolved.name} ${info.quantization}, ${info.isa}, ${info.threads} threads, ${placeOf(runtime, options.sparsity)}: n = ${result.n}, ` +
         `${result.tokens} tokens, ${tokensPerSecond.toFixed(0)} tok/s`,
     );
     if (result.truncated > 0) {

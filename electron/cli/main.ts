@@ -14,6 +14,7 @@ import type { PerplexityCommandOptions } from './perplexity';
 import { perplexity } from './perplexity';
 import type { RunOptions } from './run';
 import { run } from './run';
+import { benchSparsityOption, sparsityOption } from './sparsity';
 import { addShapeCommand, findShape, shape, shapeNames, typeOption } from './shape';
 
 /** Runs a command's work; its errors end the process with a sentence and exit code 1. */
@@ -37,6 +38,7 @@ export function program(): Command {
     .showHelpAfterError('(see "hunch --help")');
 
   withModelOptions(hunch.command('run'))
+    .addOption(sparsityOption())
     .description('reply to a prompt, or chat line by line without one')
     .argument('[prompt]')
     .option('-s, --system <text>', 'system prompt', '')
@@ -57,6 +59,9 @@ export function program(): Command {
     .option('--pp <n>', 'tokens of the prefill (default: 512, of a shape 32); 0 = none', wholeNumber(0, 131_072))
     .option('--tg <n>', 'decode steps (default: 128, of a shape 16); 0 = none', wholeNumber(0, 131_072))
     .option('-d, --depth <n>', 'tokens of context before them', wholeNumber(0, 131_072), 0)
+    .addOption(benchSparsityOption())
+    .option('--text <file>', 'the text to run; with --sparsity all also to judge the stops on')
+    .option('--chunks <n>', 'with --sparsity all: windows of the text to judge on', wholeNumber(1, 1_000_000), 40)
     .option('--stream', 'measure the time to the first token and the speed as JavaScript sees them, too')
     .addOption(
       new Option('--shape <name>', `random weights in a real model's shape: ${shapeNames.join(', ')}`)
@@ -64,9 +69,11 @@ export function program(): Command {
         .conflicts('model'),
     )
     .addOption(typeOption())
+    .option('--density <x>', 'of a shape: also time steps that compute this share of the neurons', decimal(0.001, 0.5))
     .action(action((options: BenchOptions) => bench(options)));
 
   withModelOptions(hunch.command('perplexity'))
+    .addOption(sparsityOption())
     .description("measure perplexity on a text file, by llama-perplexity's protocol")
     .argument('<file>')
     .option('-c, --ctx-size <n>', 'tokens of a window', wholeNumber(8, 131_072), 512)
@@ -74,6 +81,7 @@ export function program(): Command {
     .action(action((file: string, options: PerplexityCommandOptions) => perplexity(file, options)));
 
   withModelOptions(hunch.command('eval'))
+    .addOption(sparsityOption())
     .description('measure accuracy on a JSONL file of multiple-choice or cloze records, as lm-evaluation-harness does')
     .argument('<file>')
     .option('--limit <n>', 'only the first n records', wholeNumber(1, 100_000_000))

@@ -32,19 +32,21 @@ export interface Steps {
   prompt: number;
   decode: number;
   depth: number;
+  /** Default: fixed ids. */
+  text?: Int32Array;
 }
 
 /** Tokens per second of the prompt, or of the decode steps where there are any; the first run is not counted. */
 export async function stepRates(
   session: NativeSession,
-  { prompt, decode, depth }: Steps,
+  { prompt, decode, depth, text }: Steps,
   repetitions: number,
   onRun: (run: number) => void,
 ): Promise<Spread> {
   const values: number[] = [];
   for (let run = 0; run <= repetitions; run++) {
     onRun(run);
-    const { prefillMs, decodeMs } = await session.bench(prompt, decode, depth);
+    const { prefillMs, decodeMs } = await session.bench(prompt, decode, depth, text);
     if (run > 0) values.push(decode > 0 ? (decode / decodeMs) * 1000 : (prompt / prefillMs) * 1000);
   }
   return spread(values);

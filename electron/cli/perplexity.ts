@@ -4,8 +4,9 @@ import { measurePerplexity } from '../engine/perplexity';
 import { circumstances, openModel } from './open';
 import type { ModelOptions } from './options';
 import { note, print, printJson, progressLine } from './output';
+import { placeOf, planFor, type SparsityOptions } from './sparsity';
 
-export interface PerplexityCommandOptions extends ModelOptions {
+export interface PerplexityCommandOptions extends ModelOptions, SparsityOptions {
   ctxSize: number;
   chunks?: number;
 }
@@ -24,6 +25,7 @@ export async function perplexity(file: string, options: PerplexityCommandOptions
   const { runtime, resolved } = await openModel(options);
   try {
     const { tokenizer, info } = runtime;
+    const plan = planFor(runtime, options.sparsity);
     const contextLength = options.ctxSize;
     if (contextLength > info.trainedContext) {
       throw new HunchError(
@@ -42,6 +44,7 @@ export async function perplexity(file: string, options: PerplexityCommandOptions
     }
     const progress = progressLine();
     const session = runtime.openSession(contextLength);
+    session.setPlan(plan);
     const result = await measurePerplexity(tokens, {
       ...{ contextLength, bos },
       chunks: options.chunks ?? Infinity,
@@ -60,6 +63,7 @@ export async function perplexity(file: string, options: PerplexityCommandOptions
         command: 'perplexity',
         ...circumstances(runtime, resolved),
         file,
+        sparsity: placeOf(runtime, options.sparsity),
         ...{ contextLength, tokens: tokens.length, bos: bos !== null },
         ...result,
         tokensPerSecond,
@@ -68,7 +72,7 @@ export async function perplexity(file: string, options: PerplexityCommandOptions
     }
     print(`PPL = ${result.perplexity.toFixed(4)} ± ${result.standardError.toFixed(5)}`);
     print(
-      `${resolved.name} ${info.quantization}, ${info.isa}, ${info.threads} threads: ${result.chunks} windows of ${contextLength}, ` +
+      `${resolved.name} ${info.quantization}, ${info.isa}, ${info.threads} threads, ${placeOf(runtime, options.sparsity)}: ${result.chunks} windows of ${contextLength}, ` +
         `${result.scoredTokens} tokens scored, ${tokensPerSecond.toFixed(0)} tok/s`,
     );
   } finally {

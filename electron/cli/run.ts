@@ -6,8 +6,9 @@ import type { ChatTurn, ReplyResult, Runtime } from '../engine/runtime';
 import { circumstances, openModel } from './open';
 import type { ModelOptions } from './options';
 import { fail, note, printJson } from './output';
+import { placeOf, planFor, type SparsityOptions } from './sparsity';
 
-export interface RunOptions extends ModelOptions {
+export interface RunOptions extends ModelOptions, SparsityOptions {
   system: string;
   ctxSize: number;
   temperature: number;
@@ -26,7 +27,10 @@ function samplingOf({ temperature, topK, topP, minP, repeatPenalty, seed, maxTok
 /** Replies to the chat so far, writing the text as it comes. Ctrl+C stops the reply. */
 async function answer(runtime: Runtime, messages: ChatTurn[], options: RunOptions): Promise<ReplyResult> {
   const reply = runtime.reply(
-    { chatKey: 'cli', systemPrompt: options.system, messages, sampling: samplingOf(options) },
+    {
+      ...{ chatKey: 'cli', systemPrompt: options.system, messages, sampling: samplingOf(options) },
+      sparsity: { position: options.sparsity ?? 0, correction: false, speculation: false },
+    },
     (event) => {
       if (event.type === 'text' && !options.json) process.stdout.write(event.text);
     },
@@ -75,7 +79,10 @@ async function converse(runtime: Runtime, options: RunOptions): Promise<void> {
         const result = await answer(runtime, asked, options);
         messages = [...asked, { role: 'assistant', text: result.text }];
         note(summary(result));
-        if (options.json) printJson({ command: 'run', text: result.text, stats: result.stats, seed: result.seed });
+        if (options.json) {
+          const { text, stats, seed, sparsity } = result;
+          printJson({ command: 'run', text, stats, seed, sparsity });
+        }
       } catch (error) {
         if (!(error instanceof HunchError)) throw error;
         fail(error, options.json ?? false); // the chat goes on without the message that did not fit
@@ -93,13 +100,17 @@ export async function run(prompt: string | undefined, options: RunOptions): Prom
   const { runtime, resolved } = await openModel(options, options.ctxSize);
   try {
     const { info } = runtime;
-    note(`${resolved.name} ${info.quantization}, ${info.isa}, ${info.threads} threads, context ${info.contextLength}`);
+    planFor(runtime, options.sparsity); // says what is wrong before anything is run
+    note(
+      `${resolved.name} ${info.quantization}, ${info.isa}, ${info.threads} threads, ` +
+        `context ${info.contextLength}, ${placeOf(runtime, options.sparsity)}`,
+    );
     if (prompt === undefined) return await converse(runtime, options);
     if (prompt.trim() === '') throw new HunchError('bad-request', 'The prompt is empty. Write what you want to ask.');
     const result = await answer(runtime, [{ role: 'user', text: prompt }], options);
     if (options.json) {
-      const { text, stats, seed } = result;
-      printJson({ command: 'run', ...circumstances(runtime, resolved), prompt, text, stats, seed });
+      const { text, stats, seed, sparsity } = result;
+      printJson({ command: 'run', ...circumstances(runtime, resolved), prompt, text, stats, seed, sparsity });
     } else note(summary(result));
     if (result.stats.stopReason === 'stopped') process.exitCode = 130;
   } finally {

@@ -32,6 +32,11 @@ export class ModelSparsity {
     return this.source.state();
   }
 
+  /** What runs at a place of the slider; null = dense. */
+  planAt(position: number): Plan | null {
+    return this.source.plan(position);
+  }
+
   /** Takes the plans from this pack from now on. What is wrong with it is told in `state`; the model runs without it then. */
   async usePack({ pack, problem }: PackResult): Promise<void> {
     try {

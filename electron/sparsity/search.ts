@@ -60,8 +60,8 @@ interface HeadChoice extends Choice {
 
 const whole: Plan['vocabulary'] = { bits: 0, margin: 0 };
 const heads: Plan['vocabulary'][] = [
-  ...[3, 2, 1.5, 1, 0.5, 0.25].map((margin) => ({ bits: 4 as const, margin })),
-  ...[4, 3, 2, 1].map((margin) => ({ bits: 2 as const, margin })),
+  ...[8, 6, 4, 3, 2, 1, 0.5].map((margin) => ({ bits: 4 as const, margin })),
+  ...[8, 6, 4, 3].map((margin) => ({ bits: 2 as const, margin })),
 ];
 /** Nats a token that the skipped neurons of all layers shall cost. */
 const gateLevels = [0.002, 0.005, 0.01, 0.02, 0.04, 0.08];

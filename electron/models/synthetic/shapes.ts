@@ -58,6 +58,7 @@ function rotary(
   };
 }
 
+const llama2Sizes: Sizes = { layers: 32, width: 4096, ffn: 11_008, heads: 32, kvHeads: 32, context: 4096 };
 const optSizes: Sizes = { layers: 32, width: 4096, ffn: 16_384, heads: 32, kvHeads: 32, context: 2048 };
 
 /** From the models' published configurations. Llama 3.2's long-context factors are left out: they cost no time. */
@@ -76,11 +77,18 @@ export const shapes: readonly Shape[] = [
   {
     name: 'llama-2-7b',
     architecture: 'llama',
-    keys: rotary(
-      'llama',
-      { layers: 32, width: 4096, ffn: 11_008, heads: 32, kvHeads: 32, context: 4096 },
-      { epsilon: 1e-5, base: 10_000, headWidth: 128 },
-    ),
+    keys: rotary('llama', llama2Sizes, { epsilon: 1e-5, base: 10_000, headWidth: 128 }),
+    vocabulary: 32_000,
+    tied: false,
+  },
+  {
+    // ProSparse-LLaMA-2-7B (Song 2024); llama.cpp, which does not know the key, runs it as llama-2-7b.
+    name: 'prosparse-llama-2-7b',
+    architecture: 'llama',
+    keys: {
+      ...rotary('llama', llama2Sizes, { epsilon: 1e-5, base: 10_000, headWidth: 128 }),
+      'llama.feed_forward_activation': 'relu',
+    },
     vocabulary: 32_000,
     tied: false,
   },
