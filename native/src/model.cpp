@@ -73,9 +73,7 @@ bool Loader::place(unsigned lanes) {
       if (NeuronRows* r = stage.rows) {
         NeuronRows::Slice& slice = r->slices[lane];
         const Range mine = r->neurons_of(slice);
-        slice.first = model_.arena.take((size_t)(mine.end - mine.begin) * r->first_stride);
-        slice.bundles = model_.arena.take((size_t)(mine.end - mine.begin) * r->bundle_stride);
-        if (!slice.first || !slice.bundles) return false;
+        if (!(slice.first = model_.arena.take((size_t)(mine.end - mine.begin) * r->first_stride))) return false;
         continue;
       }
       size_t bytes = 0, round = 0;
@@ -92,6 +90,13 @@ bool Loader::place(unsigned lanes) {
         if (stage.together) at += (size_t)(s.end - s.begin) * s.stride;
         else at += s.stride, s.stride = round;
       }
+    }
+  // Bundles lie apart: what is read past the end of a layer's first rows is then the next layer's attention, not neurons that may be skipped.
+  for (unsigned lane = 0; lane < lanes; lane++)
+    for (const NeuronJob& j : neuron_jobs_) {
+      NeuronRows::Slice& slice = j.out->slices[lane];
+      const Range mine = j.out->neurons_of(slice);
+      if (!(slice.bundles = model_.arena.take((size_t)(mine.end - mine.begin) * j.out->bundle_stride))) return false;
     }
   return true;
 }
