@@ -118,8 +118,9 @@ struct NeuronLane {
   const uint32_t layer, first_token, tokens;  // a tile of the batch
   Activations ranked{}, hidden{};             // the tile's inputs of the screen; of the predictor's second factor
 
-  // Bundles that are read, multiplied and added as one; as many again are on their way. Some 16 KB, so that both fit the near caches.
-  uint32_t together() const { return std::clamp<uint32_t>((uint32_t)(16384 / r.bundle_stride), 4, 16); }
+  // Bundles that are read, multiplied and added as one; as many again are on their way. Together they fit the near caches. Tuned on Zen 5: 16 or
+  // more are best for a run of all neurons, 8 where a part has a dozen.
+  uint32_t together() const { return std::clamp<uint32_t>((uint32_t)(16384 / r.bundle_stride), 4, plan.mlp == MlpRoute::dense ? 16 : 8); }
 
   float* first_of(uint32_t turn, uint32_t t) const { return n.first[turn].data() + (size_t)t * r.part_neurons; }
   uint32_t* list_of(uint32_t turn, uint32_t t) const { return n.list[turn].data() + (size_t)t * r.part_neurons; }
