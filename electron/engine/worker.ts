@@ -1,5 +1,5 @@
 import { HunchError, type ErrorBody } from '../contract/errors';
-import { calibrate } from './calibration';
+import { calibrate } from '../sparsity/calibrate';
 import { fromWorkerSchema, toWorkerSchema, type FromWorker, type ToWorker } from './protocol';
 import { Runtime, type ReplyRequest, type RunningReply } from './runtime';
 import { Coalescer } from './stream';
