@@ -182,23 +182,18 @@ Status Loader::fill_rows(const TensorInfo& tensor, Range rows, uint32_t cols, ui
   return Status::fine();
 }
 
-// Columns of the file's matrix as rows. The file's rows come 16 at a time, of which only these columns are kept.
+// Columns of the file's matrix as rows.
 Status Loader::fill_transposed_rows(const TensorInfo& tensor, RowType type, uint32_t tensor_cols, Range columns, uint32_t tensor_rows, uint8_t* out, size_t stride) const {
-  const uint32_t mine = columns.end - columns.begin;
-  std::vector<float> kept((size_t)mine * tensor_rows), row(tensor_cols);
-  PackedMatrix some = packed_shape(tensor.type, kLanes, tensor_cols);
-  std::vector<uint8_t> packed(some.bytes()), raw;
-  some.slices = {{0, 1, packed.data(), some.group_bytes}};
-  const uint64_t bytes = row_bytes(tensor.type, tensor_cols);
-  for (uint32_t first = 0; first < tensor_rows; first += kLanes) {
-    const uint32_t n = std::min(kLanes, tensor_rows - first);
-    raw.resize(bytes * n);
-    if (Status s = file_.read(tensor, first * bytes, raw.size(), raw.data()); !s.ok()) return s;
-    pack_group(some.type, raw.data(), n, tensor_cols, packed.data());
-    for (uint32_t i = 0; i < n; i++) {
-      unpack_row(some, i, row.data());
-      for (uint32_t c = 0; c < mine; c++) kept[(size_t)c * tensor_rows + first + i] = row[columns.begin + c];
-    }
+  const uint32_t mine = columns.end - columns.begin, block = (uint32_t)block_columns(tensor.type);
+  // Whole blocks around the columns are read and kept, a row at a time.
+  const uint32_t first = columns.begin / block * block, end = std::min(tensor_cols, (columns.end + block - 1) / block * block);
+  const uint64_t bytes = row_bytes(tensor.type, tensor_cols), skip = row_bytes(tensor.type, first), size = row_bytes(tensor.type, end - first);
+  std::vector<float> kept((size_t)mine * tensor_rows), row(end - first);
+  std::vector<uint8_t> raw(size);
+  for (uint32_t r = 0; r < tensor_rows; r++) {
+    if (Status s = file_.read(tensor, r * bytes + skip, size, raw.data()); !s.ok()) return s;
+    unpack_file_row(tensor.type, raw.data(), end - first, row.data());
+    for (uint32_t c = 0; c < mine; c++) kept[(size_t)c * tensor_rows + r] = row[columns.begin - first + c];
   }
   for (uint32_t c = 0; c < mine; c++, out += stride) pack_row(type, kept.data() + (size_t)c * tensor_rows, tensor_rows, out);
   return Status::fine();

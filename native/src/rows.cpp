@@ -48,29 +48,37 @@ struct Block {
   uint8_t q[kQuantBlock] = {};  // as stored
 };
 
-void put(RowType type, uint32_t cols, uint32_t b, const Block& block, uint8_t* row) {
+// Where every column of a quantised row is stored: byte, and for nibbles the shift. Rows are packed by the million, so it is worked out once.
+struct Map {
+  RowType type = RowType::f32;
+  uint32_t cols = 0;
+  std::vector<uint32_t> byte;
+  std::vector<uint8_t> shift;
+};
+const Map& map_of(RowType type, uint32_t cols) {
+  thread_local Map map;
+  if (map.type == type && map.cols == cols) return map;
+  map = {type, cols, std::vector<uint32_t>(cols), std::vector<uint8_t>(cols)};
   const uint32_t blocks = padded_blocks(cols);
-  const uint16_t d = f32_to_f16(block.d), m = f32_to_f16(block.m);
-  std::memcpy(row + 2 * b, &d, 2);
-  if (has_min(type)) std::memcpy(row + 2 * (blocks + b), &m, 2);
-  const Place place = place_of(b, blocks);
-  uint8_t* quants = row + (size_t)blocks * (has_min(type) ? 4 : 2) + (size_t)place.first * (is_bytes(type) ? 32 : 16);
-  for (uint32_t c = 0; c < kQuantBlock; c++) {
-    const Spot s = spot_of(place, b, c);
-    if (is_bytes(type)) quants[64 * s.vector + s.byte] = block.q[c];
-    else if (place.size == 2) quants[s.byte % 32] |= (uint8_t)(block.q[c] << (s.byte < 32 ? 0 : 4));
-    else quants[64 * (s.vector % (place.size / 4)) + s.byte] |= (uint8_t)(block.q[c] << (s.vector < place.size / 4 ? 0 : 4));
+  for (uint32_t c = 0; c < cols; c++) {
+    const uint32_t b = c / kQuantBlock;
+    const Place place = place_of(b, blocks);
+    const Spot s = spot_of(place, b, c % kQuantBlock);
+    const uint32_t quants = blocks * (has_min(type) ? 4 : 2) + place.first * (is_bytes(type) ? 32 : 16);
+    if (is_bytes(type)) map.byte[c] = quants + 64 * s.vector + s.byte;
+    else if (place.size == 2) map.byte[c] = quants + s.byte % 32, map.shift[c] = s.byte < 32 ? 0 : 4;
+    else map.byte[c] = quants + 64 * (s.vector % (place.size / 4)) + s.byte, map.shift[c] = s.vector < place.size / 4 ? 0 : 4;
   }
+  return map;
 }
 
-uint8_t get(RowType type, uint32_t cols, uint32_t b, uint32_t c, const uint8_t* row) {
-  const uint32_t blocks = padded_blocks(cols);
-  const Place place = place_of(b, blocks);
-  const uint8_t* quants = row + (size_t)blocks * (has_min(type) ? 4 : 2) + (size_t)place.first * (is_bytes(type) ? 32 : 16);
-  const Spot s = spot_of(place, b, c);
-  if (is_bytes(type)) return quants[64 * s.vector + s.byte];
-  if (place.size == 2) return quants[s.byte % 32] >> (s.byte < 32 ? 0 : 4) & 15;
-  return quants[64 * (s.vector % (place.size / 4)) + s.byte] >> (s.vector < place.size / 4 ? 0 : 4) & 15;
+void put(const Map& map, uint32_t b, const Block& block, uint8_t* row) {
+  const uint16_t d = f32_to_f16(block.d), m = f32_to_f16(block.m);
+  std::memcpy(row + 2 * b, &d, 2);
+  if (has_min(map.type)) std::memcpy(row + 2 * (padded_blocks(map.cols) + b), &m, 2);
+  const uint32_t* byte = &map.byte[b * kQuantBlock];
+  const uint8_t* shift = &map.shift[b * kQuantBlock];
+  for (uint32_t c = 0; c < kQuantBlock; c++) row[byte[c]] |= (uint8_t)(block.q[c] << shift[c]);
 }
 
 float half_float(const uint8_t* p) {
@@ -145,12 +153,8 @@ size_t row_size(RowType type, uint32_t cols) {
 void pack_row(TensorType type, const uint8_t* raw, uint32_t cols, uint8_t* out) {
   const RowType to = row_type(type);
   if (!quantised(to) || type == TensorType::Q6_K) {
-    PackedMatrix one = packed_shape(type, 1, cols);
-    std::vector<uint8_t> group(one.bytes());
-    pack_group(type, raw, 1, cols, group.data());
-    one.slices = {{0, 1, group.data(), one.group_bytes}};
     std::vector<float> row(cols);
-    unpack_row(one, 0, row.data());
+    unpack_file_row(type, raw, cols, row.data());
     pack_row(to, row.data(), cols, out);
     return;
   }
@@ -158,11 +162,11 @@ void pack_row(TensorType type, const uint8_t* raw, uint32_t cols, uint8_t* out) 
   const size_t row = row_bytes(type, cols);
   if (type == TensorType::Q4_K || type == TensorType::Q5_K) {
     const size_t super = row / (cols / kSuperBlock);
-    for (uint32_t b = 0; b < cols / kQuantBlock; b++) put(to, cols, b, read_sub_block(type, raw + b / 8 * super, b % 8), out);
+    for (uint32_t b = 0; b < cols / kQuantBlock; b++) put(map_of(to, cols), b, read_sub_block(type, raw + b / 8 * super, b % 8), out);
     return;
   }
   const size_t bytes = row / (cols / kQuantBlock);
-  for (uint32_t b = 0; b < cols / kQuantBlock; b++) put(to, cols, b, read_block(type, raw + b * bytes), out);
+  for (uint32_t b = 0; b < cols / kQuantBlock; b++) put(map_of(to, cols), b, read_block(type, raw + b * bytes), out);
 }
 
 void pack_row(RowType type, const float* row, uint32_t cols, uint8_t* out) {
@@ -180,7 +184,26 @@ void pack_row(RowType type, const float* row, uint32_t cols, uint8_t* out) {
   }
   std::vector<uint8_t> q8((size_t)cols / kQuantBlock * 34);
   quantise_q8_0(row, cols, q8.data());
-  for (uint32_t b = 0; b < cols / kQuantBlock; b++) put(type, cols, b, read_block(TensorType::Q8_0, q8.data() + (size_t)b * 34), out);
+  for (uint32_t b = 0; b < cols / kQuantBlock; b++) put(map_of(type, cols), b, read_block(TensorType::Q8_0, q8.data() + (size_t)b * 34), out);
+}
+
+void unpack_file_row(TensorType type, const uint8_t* raw, uint32_t cols, float* out) {
+  const RowType to = row_type(type);
+  if (!quantised(to) || type == TensorType::Q6_K) {
+    PackedMatrix one = packed_shape(type, 1, cols);
+    std::vector<uint8_t> group(one.bytes());
+    pack_group(type, raw, 1, cols, group.data());
+    one.slices = {{0, 1, group.data(), one.group_bytes}};
+    unpack_row(one, 0, out);
+    return;
+  }
+  const bool super = type == TensorType::Q4_K || type == TensorType::Q5_K;
+  const size_t bytes = row_bytes(type, super ? kSuperBlock : kQuantBlock);
+  const float zero = to == RowType::nibbles ? 8 : to == RowType::bytes ? 128 : 0;
+  for (uint32_t b = 0; b < cols / kQuantBlock; b++) {
+    const Block block = super ? read_sub_block(type, raw + b / 8 * bytes, b % 8) : read_block(type, raw + b * bytes);
+    for (uint32_t c = 0; c < kQuantBlock; c++) *out++ = block.d * ((float)block.q[c] - zero) + block.m;
+  }
 }
 
 void unpack_row(RowType type, const uint8_t* row, uint32_t cols, float* out) {
@@ -190,7 +213,8 @@ void unpack_row(RowType type, const uint8_t* row, uint32_t cols, float* out) {
     else {
       const uint32_t b = c / kQuantBlock, zero = type == RowType::nibbles ? 8 : type == RowType::bytes ? 128 : 0;
       const float d = half_float(row + 2 * b), m = has_min(type) ? half_float(row + 2 * (padded_blocks(cols) + b)) : 0;
-      out[c] = d * ((float)get(type, cols, b, c % kQuantBlock, row) - (float)zero) + m;
+      const uint32_t q = is_bytes(type) ? row[map_of(type, cols).byte[c]] : row[map_of(type, cols).byte[c]] >> map_of(type, cols).shift[c] & 15;
+      out[c] = d * ((float)q - (float)zero) + m;
     }
   }
 }

@@ -17,7 +17,8 @@ size_t row_size(RowType type, uint32_t cols);
 // One row of the file's layout into `out` [row_size(row_type(type), cols)].
 void pack_row(TensorType type, const uint8_t* raw, uint32_t cols, uint8_t* out);
 void pack_row(RowType type, const float* row, uint32_t cols, uint8_t* out);  // bytes, f16 and f32
-// Dequantises one row [cols].
+// Dequantises one row [cols] of the file's layout; of ours.
+void unpack_file_row(TensorType type, const uint8_t* raw, uint32_t cols, float* out);
 void unpack_row(RowType type, const uint8_t* row, uint32_t cols, float* out);
 // Length of an accumulator of add_rows, and which column each of its places holds; places without a column are `cols`.
 uint32_t row_places(RowType type, uint32_t cols);
