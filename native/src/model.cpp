@@ -242,7 +242,7 @@ Status Loader::run(Pool& pool, const std::function<void(float)>& progress) {
 }
 
 static const Architecture architectures[] = {
-    {"llama", plan_llama}, {"qwen2", plan_qwen2}, {"qwen3", plan_qwen3}, {"gemma3", plan_gemma3}, {"opt", plan_opt},
+    {"llama", plan_llama}, {"bamboo", plan_llama}, {"qwen2", plan_qwen2}, {"qwen3", plan_qwen3}, {"gemma3", plan_gemma3}, {"opt", plan_opt},
 };
 
 const Architecture* find_architecture(const std::string& name) {
