@@ -2,13 +2,7 @@ import { cpus } from 'node:os';
 import path from 'node:path';
 import { version } from '../../package.json';
 import { HunchError } from '../contract/errors';
-import {
-  stopLimits,
-  type CalibrationPhase,
-  type CalibrationStatus,
-  type FrontierPoint,
-  type StopName,
-} from '../contract/sparsity';
+import type { CalibrationPhase, CalibrationStatus, FrontierPoint } from '../contract/sparsity';
 import type { NativeSession, Plan } from '../engine/addon';
 import { hashOf } from '../engine/modelPack';
 import { fromNative } from '../engine/nativeError';
@@ -17,9 +11,10 @@ import { Journal } from './journal';
 import { compareOn, keyOf, measureSpeeds, qualityByKind, qualityOf, type Speed } from './measure';
 import { packFormat, packModel, type Pack, type PackStop } from './pack';
 import { exactPlan } from './position';
-import { hasZeros, limitedStops, Search, type Candidate, type SearchResult } from './search';
+import { hasZeros, Search, type Candidate, type SearchResult } from './search';
+import { chooseStops, limitedStops, pointOf, type Chosen, type Judged, type Measured } from './stops';
 import { loadPack, packPath, writePack, type LoadedPack } from './store';
-import { calibrationText, portion, type CalibrationText, type Window } from './text';
+import { calibrationText, portion, textKinds, type CalibrationText, type Window } from './text';
 
 export interface CalibrateOptions {
   /** Looked at often; once it is set the promise rejects as `cancelled`, and the next run goes on from there. */
@@ -84,11 +79,6 @@ export async function calibrate(runtime: Runtime, options: CalibrateOptions): Pr
   }
 }
 
-/** A plan that may become a stop. */
-interface Measured extends Candidate {
-  speed: Speed;
-}
-
 class Calibrator {
   constructor(
     private readonly runtime: Runtime,
@@ -105,26 +95,19 @@ class Calibrator {
     const { target, sha256 } = this.model;
     const known = (await loadPack(target, { sha256, spec })).pack;
     const written = await this.write(lossless);
-    const bench = Int32Array.from(written.heldOut.filter(({ kind }) => kind === 'free').flatMap((w) => [...w.tokens]));
+    const bench = mixed(written.heldOut);
     const found = await this.search(written, bench);
     const candidates = [...found.candidates, ...ofPack(known)].filter(once());
     const [dense, exact, ...speeds] = await this.speeds([null, lossless, ...candidates.map(({ plan }) => plan)], bench);
     const measured = candidates
-      .map((candidate, i): Measured => ({ ...candidate, speed: speeds[i]! }))
-      .filter(({ speed }) => speed.speedup >= slowest)
-      .sort((a, b) => b.speed.speedup - a.speed.speedup);
-    const frontier: FrontierPoint[] = [point('dense', dense!, { ratio: 1, kl: 0, agreement: 1 })];
-    const stops: Pack['stops'] = {};
-    if (zeros && exact!.speedup >= slowest) {
-      const windows = portion(written.heldOut, 0.1);
-      const { kl, ratio, agreement } = qualityOf(await this.compare(lossless!, windows, 'exact'));
-      if (kl < 1e-9) {
-        stops.exact = lossless!;
-        frontier.push(point('exact', exact!, { ratio, kl, agreement }));
-      }
-    }
-    const notes = await this.audit(measured, written.heldOut, stops, frontier);
-    if (frontier.length === 1) throw nothingFound(this.runtime, notes);
+      .map(({ plan, rise }, i): Measured => ({ plan, rise, speed: speeds[i]! }))
+      .filter(({ speed }) => speed.speedup >= slowest);
+    const { stops, frontier, notes } = await chooseStops(
+      measured,
+      await this.lossless(lossless, [dense!, exact!], written.heldOut),
+      (candidate, stop) => this.judge(candidate, stop, written.heldOut),
+    );
+    if (frontier.length === 1) throw nothingFound(this.runtime, measured.length > 0);
     const pack = this.pack(stops, frontier, found.sensitivity, written.heldOut);
     this.check();
     return { path: await writePack(target, pack, null), pack, notes };
@@ -180,47 +163,24 @@ class Calibrator {
     });
   }
 
-  /** Gives each stop the fastest plan within its limit on held-out text, or what the stop before it has. Returns what to tell. */
-  private async audit(
-    measured: Measured[],
+  /** The stops without a limit: what they claim is checked. */
+  private async lossless(
+    exact: Plan | null,
+    [denseSpeed, exactSpeed]: [Speed, Speed],
     heldOut: Window[],
-    stops: Pack['stops'],
-    frontier: FrontierPoint[],
-  ): Promise<string[]> {
-    const notes: string[] = [];
-    for (const [index, stop] of limitedStops.entries()) {
-      const limit = stopLimits[stop]!;
-      const before = frontier[frontier.length - 1]!;
-      let chosen: FrontierPoint | null = null;
-      let missed = 0;
-      for (const { plan, speed, rise } of measured) {
-        if (speed.speedup <= before.speedup) break;
-        if (rise > limit) continue;
-        this.status('audit', index / limitedStops.length, `Judging ${stop} on text that it was not chosen on.`);
-        const results = await this.compare(plan, heldOut, 'audit');
-        const kinds = Object.values(qualityByKind(heldOut, results));
-        if (kinds.some(({ upper }) => !(upper - 1 <= limit))) {
-          missed++;
-          continue;
-        }
-        const { kl, agreement } = qualityOf(results);
-        chosen = point(stop, speed, { ratio: Math.max(...kinds.map(({ ratio }) => ratio)), kl, agreement });
-        stops[stop] = plan;
-        break;
-      }
-      if (chosen) {
-        frontier.push(chosen);
-        continue;
-      }
-      const why = missed > 0 ? 'what was faster missed its limit on held-out text' : 'nothing faster was found';
-      if (before.stop === 'dense') notes.push(`There is no stop ${stop}: ${why}.`);
-      else {
-        notes.push(`${stop} runs as ${before.stop}: ${why}.`);
-        stops[stop] = stops[before.stop as PackStop]!;
-        frontier.push({ ...before, stop });
-      }
-    }
-    return notes;
+  ): Promise<Pick<Chosen, 'stops' | 'frontier'>> {
+    const dense = pointOf('dense', denseSpeed, { ratio: 1, kl: 0, agreement: 1 });
+    if (!exact || exactSpeed.speedup < slowest) return { stops: {}, frontier: [dense] };
+    const quality = qualityOf(await this.compare(exact, portion(heldOut, 0.1), 'exact'));
+    if (quality.kl > 1e-9) return { stops: {}, frontier: [dense] };
+    return { stops: { exact }, frontier: [dense, pointOf('exact', exactSpeed, quality)] };
+  }
+
+  private async judge({ plan }: Measured, stop: PackStop, heldOut: Window[]): Promise<Judged> {
+    const index = limitedStops.indexOf(stop);
+    this.status('audit', index / limitedStops.length, `Judging ${stop} on text that it was not chosen on.`);
+    const results = await this.compare(plan, heldOut, 'audit');
+    return { kinds: Object.values(qualityByKind(heldOut, results)), ...qualityOf(results) };
   }
 
   private compare(plan: Plan, windows: Window[], set: string): ReturnType<typeof compareOn> {
@@ -266,19 +226,6 @@ class Calibrator {
   }
 }
 
-function point(
-  stop: StopName,
-  { tokensPerSecond, speedup, density, bytesPerToken }: Speed,
-  { ratio, kl, agreement }: { ratio: number; kl: number; agreement: number },
-): FrontierPoint {
-  return {
-    ...{ stop, tokensPerSecond, speedup },
-    perplexityRatio: ratio,
-    kl: Math.max(0, kl),
-    ...{ agreement, density: Math.min(1, density), bytesPerToken },
-  };
-}
-
 /** Plans that a pack's stops have; they are judged like new ones. */
 function ofPack(pack: LoadedPack | null): Candidate[] {
   return limitedStops.flatMap((stop) => {
@@ -289,15 +236,24 @@ function ofPack(pack: LoadedPack | null): Candidate[] {
   });
 }
 
+/** Whole documents of all kinds in turns: how much of a copy of the output head is checked depends on the text. */
+function mixed(windows: readonly Window[]): Int32Array {
+  const lists = textKinds.map((kind) => windows.filter((window) => window.kind === kind));
+  const longest = Math.max(...lists.map(({ length }) => length));
+  const inTurns = Array.from({ length: longest }, (_, i) => lists.map((list) => list[i]?.tokens ?? [])).flat();
+  return Int32Array.from(inTurns.flatMap((tokens) => [...tokens]));
+}
+
 function once(): (candidate: Candidate) => boolean {
   const seen = new Set<string>();
   return ({ plan }) => !seen.has(keyOf(plan)) && Boolean(seen.add(keyOf(plan)));
 }
 
-function nothingFound({ info }: Runtime, notes: string[]): HunchError {
+function nothingFound({ info }: Runtime, missed: boolean): HunchError {
   return new HunchError(
     'pack-invalid',
-    `${info.name} gets no pack: on this machine no way to skip parts of it was both faster than dense and within its limit of quality ` +
-      `(${notes.join(' ')}). It runs densely.`,
+    missed
+      ? `${info.name} gets no pack: what ran faster than dense missed its limit of quality on text that it was not chosen on. It goes on as before.`
+      : `${info.name} gets no pack: on this machine no way to skip parts of it was both faster than dense and within its limit of quality. It goes on as before.`,
   );
 }

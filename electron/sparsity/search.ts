@@ -2,12 +2,9 @@ import { stopLimits } from '../contract/sparsity';
 import type { Comparison, LayerPlan, ModelSpec, NativeSession, Plan } from '../engine/addon';
 import { denseLayer, droppedEnergy, gatedLayer, gateThresholds, shareAt, thresholdAt, type GateCurve } from './gates';
 import type { Journal } from './journal';
-import { compareOn, keyOf, measureSpeeds, qualityOf, worstRise, type Speed } from './measure';
-import { packStops } from './pack';
+import { compareOn, keyOf, measureSpeeds, qualityByKind, qualityOf, worstRise, type Speed } from './measure';
+import { limitedStops } from './stops';
 import { portion, type Window } from './text';
-
-/** Stops with a limit, slowest first. */
-export const limitedStops = packStops.filter((stop) => stopLimits[stop] !== null);
 
 /** A plan with what the search found of it. */
 export interface Candidate {
@@ -46,7 +43,7 @@ export interface SearchResult {
 /** Half of the layers or half of the output head. */
 interface Choice {
   name: string;
-  /** Against all-dense layers and the whole head. */
+  /** What it should cost in perplexity, as a share. */
   rise: number;
   /** Time of a token, dense = 1, with the other half lossless. */
   time: number;
@@ -60,11 +57,11 @@ interface HeadChoice extends Choice {
 
 const whole: Plan['vocabulary'] = { bits: 0, margin: 0 };
 const heads: Plan['vocabulary'][] = [
-  ...[8, 6, 4, 3, 2, 1, 0.5].map((margin) => ({ bits: 4 as const, margin })),
-  ...[8, 6, 4, 3].map((margin) => ({ bits: 2 as const, margin })),
+  ...[8, 7, 6, 5, 4, 3, 2, 1].map((margin) => ({ bits: 4 as const, margin })),
+  ...[8, 7, 6, 5, 4, 3].map((margin) => ({ bits: 2 as const, margin })),
 ];
 /** Nats a token that the skipped neurons of all layers shall cost. */
-const gateLevels = [0.002, 0.005, 0.01, 0.02, 0.04, 0.08];
+const gateLevels = [0.001, 0.002, 0.0035, 0.006, 0.01, 0.02, 0.04, 0.08];
 const speedSteps = 64;
 const triesPerStop = 3;
 
@@ -82,12 +79,13 @@ export class Search {
   constructor(private readonly o: SearchOptions) {
     const lossless = o.canSkip && hasZeros(o.spec) ? gatedLayer(0) : denseLayer;
     this.base = Array.from({ length: o.spec.layers }, () => lossless);
-    this.probe = portion(o.windows, 0.3);
+    this.probe = portion(o.windows, 0.2);
   }
 
   async run(): Promise<SearchResult> {
     const { spec, canSkip } = this.o;
-    const layerChoices = [...(this.o.layerChoices ?? [])];
+    const others = this.o.layerChoices ?? [];
+    const layerChoices = [...others];
     const sensitivity = Array.from({ length: spec.layers }, (_, i) => i);
     if (canSkip) {
       const curves = await this.curves();
@@ -95,7 +93,7 @@ export class Search {
       sensitivity.sort((a, b) => costs[a]! - costs[b]!);
       for (const kl of gateLevels) layerChoices.push(this.gateChoice(curves, costs, kl));
     }
-    await this.choosePairs(await this.measureHalves(layerChoices));
+    await this.choosePairs(await this.measureHalves(layerChoices, others.length));
     return { candidates: this.pool.sort((a, b) => b.speedup - a.speedup), sensitivity };
   }
 
@@ -105,12 +103,12 @@ export class Search {
     return journal.remember('gate curves', async () => {
       const curves = Array.from({ length: spec.layers }, (): GateCurve => ({ thresholds: [], shares: [] }));
       const done = new Set<number>();
-      const thresholds = [0, ...Array.from({ length: 28 }, (_, i) => 2 ** (i / 2 - 9))];
+      const thresholds = [0, ...Array.from({ length: 15 }, (_, i) => 2 ** (i - 8))];
       for (const [index, threshold] of thresholds.entries()) {
         this.o.onStep(0.15 * (index / thresholds.length), 'Listening to how strongly neurons fire.');
         // Layers that are through stay where they are: a model that is broken elsewhere says nothing of this layer.
         const layers = curves.map((curve, i) => gatedLayer(done.has(i) ? curve.thresholds.at(-1)! : threshold));
-        const [, speed] = await this.speeds([null, { layers, vocabulary: whole }], 1, 96);
+        const [speed] = await this.speeds([{ layers, vocabulary: whole }], 1, 96);
         speed!.densities.forEach((share, i) => {
           const curve = curves[i]!;
           if (done.has(i)) return;
@@ -126,7 +124,7 @@ export class Search {
 
   /** KL per dropped energy of each layer, from a run in which only this layer drops half of what fires. */
   private async costs(curves: GateCurve[]): Promise<number[]> {
-    const windows = portion(this.o.windows, 0.06, 192);
+    const windows = portion(this.o.windows, 0.03, 96);
     const costs: number[] = [];
     for (const [layer, curve] of curves.entries()) {
       this.o.onStep(
@@ -156,6 +154,8 @@ export class Search {
 
   private async measureHalves(
     choices: Omit<LayerChoice, 'rise' | 'time'>[],
+    /** How many of them are no gate levels. */
+    others: number,
   ): Promise<{ layers: LayerChoice[]; heads: HeadChoice[] }> {
     const { onStep, journal } = this.o;
     onStep(0.35, 'Timing ways to run the layers and the output head.');
@@ -165,8 +165,15 @@ export class Search {
       ...choices.map(({ layers }) => ({ layers, vocabulary: whole })),
     ];
     const speeds = await journal.remember(`halves ${plans.map(keyOf).join()}`, () => this.speeds([null, ...plans], 5));
-    const times = speeds.slice(1).map(({ speedup }) => 1 / speedup);
-    const base = times[0]!;
+    const measured = speeds.slice(1).map(({ speedup }) => 1 / speedup);
+    const base = measured[0]!;
+    // Within a series each member reads less than the one before.
+    const times = [
+      base,
+      ...([4, 2] as const).flatMap((bits) => falling(measured.filter((_, i) => heads[i - 1]?.bits === bits))),
+      ...measured.slice(1 + heads.length, 1 + heads.length + others),
+      ...falling(measured.slice(1 + heads.length + others)),
+    ];
     const none = { rise: 0, time: base };
     const result = {
       layers: [{ ...none, name: 'lossless layers', layers: this.base }],
@@ -179,7 +186,7 @@ export class Search {
       const name = `vocabulary ${vocabulary.bits} bits ${vocabulary.margin}`;
       if (vocabulary.bits === hopeless || time > 0.99 * base) continue;
       onStep(0.4 + (0.25 * i) / heads.length, `Trying the output head with ${vocabulary.bits} bits.`);
-      const rise = await this.rise({ layers: this.base, vocabulary }, this.probe, 'probe');
+      const rise = await this.expectedRise({ layers: this.base, vocabulary });
       if (rise > worst) hopeless = vocabulary.bits;
       else result.heads.push({ name, vocabulary, rise, time });
     }
@@ -187,7 +194,7 @@ export class Search {
       const time = times[1 + heads.length + i]!;
       if (time > 0.995 * base) continue;
       onStep(0.65 + (0.15 * i) / choices.length, `Trying the layers with ${choice.name}.`);
-      const rise = await this.rise({ layers: choice.layers, vocabulary: whole }, this.probe, 'probe');
+      const rise = await this.expectedRise({ layers: choice.layers, vocabulary: whole });
       if (rise <= worst) result.layers.push({ ...choice, rise, time });
     }
     return result;
@@ -217,7 +224,7 @@ export class Search {
 
   private speeds(plans: (Plan | null)[], rounds: number, steps = speedSteps): Promise<Speed[]> {
     const { session, text, spec, check } = this.o;
-    const depth = Math.min(128, text.length >> 2);
+    const depth = Math.min(64, text.length >> 2);
     return measureSpeeds(session, plans, { text, steps, depth, rounds, neurons: spec.ffnWidth, onRound: check });
   }
 
@@ -226,7 +233,30 @@ export class Search {
     return journal.remember(`${set} ${keyOf(plan)}`, () => compareOn(session, plan, windows, check));
   }
 
+  /**
+   * On text that the dense model drew at temperature 1, the expected logarithm of the perplexity ratio is the KL divergence, which
+   * a few hundred tokens tell well; the ratio itself takes thousands.
+   */
+  private async expectedRise(plan: Plan): Promise<number> {
+    const kinds = Object.values(qualityByKind(this.probe, await this.compare(plan, this.probe, 'probe')));
+    return Math.expm1(Math.max(...kinds.map(({ kl }) => kl)));
+  }
+
   private async rise(plan: Plan, windows: readonly Window[], set: string): Promise<number> {
     return worstRise(windows, await this.compare(plan, windows, set));
   }
+}
+
+/** The nearest values that never rise (pool adjacent violators): what noise made of a falling series. */
+export function falling(values: readonly number[]): number[] {
+  const pools: { sum: number; count: number }[] = [];
+  for (const value of values) {
+    pools.push({ sum: value, count: 1 });
+    for (let last = pools.length - 1; last > 0; last--) {
+      const [before, after] = [pools[last - 1]!, pools[last]!];
+      if (before.sum / before.count >= after.sum / after.count) break;
+      pools.splice(last - 1, 2, { sum: before.sum + after.sum, count: before.count + after.count });
+    }
+  }
+  return pools.flatMap(({ sum, count }) => Array.from({ length: count }, () => sum / count));
 }
