@@ -10,10 +10,11 @@ import {
   type ValueInfoProto,
 } from 'onnx-buf';
 import type { LowRankPredictor, Predictors } from '../engine/addon';
+import { allFinite } from '../floats';
 import { byName, Chains, predictorsFile, refuse } from './onnxChains';
 import { nameOf, parseName, predictorKinds, type PredictorKind } from './names';
 import { guardOnnx } from './onnxGuard';
-import { allFinite, readDims, readValues, transpose, writeTensor } from './onnxTensor';
+import { readDims, readValues, transpose, writeTensor } from './onnxTensor';
 import type { PackModel, PackPredictors } from './pack';
 import { packInvalid, quote } from './packError';
 
