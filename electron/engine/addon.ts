@@ -37,7 +37,7 @@ export interface WindowSpec {
 /** A checked GGUF header (models/gguf.ts). C++ checks shapes and `offset + size` against the real file again. */
 export interface ModelSpec {
   path: string;
-  architecture: string; // 'llama', 'qwen2', 'qwen3', 'gemma3', 'opt'
+  architecture: string; // 'llama', 'bamboo', 'qwen2', 'qwen3', 'gemma3', 'opt'
   layers: number;
   width: number; // d_model
   ffnWidth: number;

@@ -1,4 +1,4 @@
-// llama (Touvron 2023): also Mistral and SmolLM, whose GGUF files carry the same tensors and the same architecture name.
+// llama (Touvron 2023): also Mistral and SmolLM, whose GGUF files carry the same tensors and the same architecture name, and Bamboo, by its own.
 #include "model.h"
 
 namespace hunch {

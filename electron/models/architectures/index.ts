@@ -1,7 +1,7 @@
 import type { ModelSpec } from '../../engine/addon';
 import type { Metadata } from '../metadata';
 import { gemma3 } from './gemma3';
-import { llama } from './llama';
+import { bamboo, llama } from './llama';
 import { opt } from './opt';
 import { qwen2 } from './qwen2';
 import { qwen3 } from './qwen3';
@@ -28,6 +28,7 @@ export interface Architecture {
 /** By `general.architecture`. A new one is its file and its line. */
 export const architectures: Readonly<Record<string, Architecture>> = {
   llama,
+  bamboo,
   qwen2,
   qwen3,
   gemma3,

@@ -136,7 +136,7 @@ describe('qwen2 and qwen3', () => {
 
   it('refuse mixtures of experts', async () => {
     await unsupported(tiny('qwen2', set({ 'qwen2.expert_count': 60 })), 'qwen2', '60 experts');
-    await unsupported(tiny('qwen3moe'), '"qwen3moe"', 'llama, qwen2, qwen3, gemma3, opt');
+    await unsupported(tiny('qwen3moe'), '"qwen3moe"', 'llama, bamboo, qwen2, qwen3, gemma3, opt');
   });
 });
 
