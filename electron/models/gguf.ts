@@ -7,6 +7,7 @@ import { architectures } from './architectures/index';
 import type { RawHeader } from './ggufReader';
 import { readRawHeader } from './ggufReader';
 import { Metadata } from './metadata';
+import { checkPowerInferArchitecture, plainKeys, takePredictors, type FilePredictors } from './powerInfer';
 import { supportedTensorTypes, tensorLayout, tensorTypeName } from './tensorTypes';
 import type { Vocabulary } from './vocabulary';
 import { readVocabulary } from './vocabulary';
@@ -20,6 +21,8 @@ export interface ModelFile {
   sizeBytes: number;
   vocabulary: Vocabulary;
   chatTemplate: string | null;
+  /** Of a PowerInfer file; null where there are none. `filePredictors.ts` reads them. */
+  predictors: FilePredictors | null;
 }
 
 /** Kept because a large vocabulary takes a second to parse; small because each holds its vocabulary. */
@@ -71,9 +74,10 @@ async function read(file: string, fileName: string, size: number): Promise<Model
   } finally {
     await handle.close();
   }
-  const metadata = new Metadata(fileName, raw.metadata);
+  const metadata = new Metadata(fileName, raw.powerInfer ? plainKeys(raw.metadata) : raw.metadata);
   const architectureName = metadata.text('general.architecture');
   if (architectureName === undefined) throw metadata.invalid('general.architecture', "the architecture's name");
+  if (raw.powerInfer) checkPowerInferArchitecture(fileName, architectureName);
   const architecture = Object.hasOwn(architectures, architectureName) ? architectures[architectureName] : undefined;
   if (!architecture) {
     throw new HunchError(
@@ -89,7 +93,10 @@ async function read(file: string, fileName: string, size: number): Promise<Model
   }
   const vocabulary = readVocabulary(metadata);
   const dimensions = architecture.dimensions(metadata, vocabulary.tokens.length);
-  const tensors = checkTensors(raw, fileName, size);
+  const all = checkTensors(raw, fileName, size);
+  const { tensors, predictors } = raw.powerInfer
+    ? takePredictors(metadata, dimensions, all)
+    : { tensors: all, predictors: null };
   checkShapes(architecture.tensors(dimensions), tensors, fileName, architectureName);
   return {
     spec: { path: path.resolve(file), architecture: architectureName, ...dimensions, tensors },
@@ -99,6 +106,7 @@ async function read(file: string, fileName: string, size: number): Promise<Model
     sizeBytes: size,
     vocabulary,
     chatTemplate: metadata.text('tokenizer.chat_template') ?? null,
+    predictors,
   };
 }
 

@@ -13,16 +13,21 @@ const readAhead = 2_000_000; // bytes, the library's block
 const smallestTensorEntry = 24; // bytes: name length, dimension count, type, offset
 const smallestKeyEntry = 13; // bytes: name length, type, one byte of value
 
+/** PowerInfer's files are GGUFs but for it. */
+const powerInferMagic = 'PWRI';
+
 export interface RawHeader {
+  powerInfer: boolean; // by the file's first letters
   metadata: Record<string, unknown>;
   tensors: { name: string; shape: bigint[]; type: number; offset: bigint }[]; // offset from the start of the file
 }
 
-/** Magic, version and counts decide whether the rest may be parsed at all. */
-async function checkPreamble(file: FileHandle, size: number, fileName: string): Promise<void> {
+/** Magic, version and counts decide whether the rest may be parsed at all. Returns the magic. */
+async function checkPreamble(file: FileHandle, size: number, fileName: string): Promise<string> {
   const head = Buffer.alloc(24);
   const { bytesRead } = await file.read(head, 0, 24, 0);
-  if (bytesRead < 4 || head.toString('latin1', 0, 4) !== 'GGUF') {
+  const magic = head.toString('latin1', 0, 4);
+  if (bytesRead < 4 || (magic !== 'GGUF' && magic !== powerInferMagic)) {
     throw new HunchError(
       'model-not-gguf',
       `"${fileName}" is not a GGUF model (it does not start with the letters GGUF). Hunch runs models in the GGUF format only.`,
@@ -46,6 +51,7 @@ async function checkPreamble(file: FileHandle, size: number, fileName: string): 
       `"${fileName}" is damaged: its header announces ${tensors} tensors and ${keys} keys in a file of ${size} bytes. Get the file again.`,
     );
   }
+  return magic;
 }
 
 function headerCutOff(fileName: string, size: number): HunchError {
@@ -61,7 +67,7 @@ function headerCutOff(fileName: string, size: number): HunchError {
  * Errors: model-not-gguf, model-unsupported (version), model-truncated, model-invalid.
  */
 export async function readRawHeader(file: FileHandle, size: number, fileName: string): Promise<RawHeader> {
-  await checkPreamble(file, size, fileName);
+  const powerInfer = (await checkPreamble(file, size, fileName)) === powerInferMagic;
 
   const begin = performance.now();
   const read = async (_url: unknown, request?: { headers?: unknown }): Promise<unknown> => {
@@ -77,6 +83,7 @@ export async function readRawHeader(file: FileHandle, size: number, fileName: st
     }
     const buffer = Buffer.alloc(Math.max(Math.min(end + 1, size) - start, 0));
     const { bytesRead } = await file.read(buffer, 0, buffer.length, start);
+    if (powerInfer && start === 0) buffer.write('GGUF', 'latin1'); // the library knows no other magic
     const contentRange = `bytes ${start}-${start + bytesRead - 1}/${size}`;
     return { headers: { get: () => contentRange }, arrayBuffer: async () => buffer.subarray(0, bytesRead) };
   };
@@ -104,6 +111,7 @@ export async function readRawHeader(file: FileHandle, size: number, fileName: st
     );
   }
   return {
+    powerInfer,
     metadata,
     tensors: parsed.tensorInfos.map(({ name, shape, dtype, offset }) => ({
       name,
