@@ -11,6 +11,7 @@ import { findPack } from '../sparsity/store';
 import type { GenerateOptions, GenerateResult, Isa, ModelSpec, NativeAddon, NativeModel, NativeSession } from './addon';
 import type { ChatSession } from './chatSessions';
 import { ChatSessions } from './chatSessions';
+import { useFilePlans } from './fileSource';
 import { packBeside } from './modelPack';
 import { ModelSparsity } from './modelSparsity';
 import { loadAddon } from './native';
@@ -169,6 +170,7 @@ export class Runtime {
       };
       const runtime = new Runtime(info, tokenizer, new PromptEncoder(template, tokenizer), model, file);
       if (packing) await runtime.sparsity.usePack(await packing);
+      else await useFilePlans(runtime.sparsity, file);
       return runtime;
     } catch (error) {
       throw fromNative(error);

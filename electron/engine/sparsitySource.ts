@@ -1,6 +1,6 @@
 import type { SparsityState } from '../contract/sparsity';
 import { describe, modelStops, planAt, stopList } from '../sparsity/position';
-import type { LoadedPack } from '../sparsity/store';
+import type { Pack } from '../sparsity/pack';
 import type { ModelSpec, Plan, Predictors } from './addon';
 
 /** What a source knows of its model. */
@@ -17,10 +17,16 @@ export interface SparsitySource {
   readonly predictors: Predictors | null;
 }
 
+/** What plans and their figures come from: a pack, or a model's own file. */
+export interface PlanSource {
+  info: Pick<Pack, 'stops' | 'frontier' | 'sensitivity' | 'measured'>;
+  predictors: Predictors | null;
+}
+
 /** From the pack beside the model; without one, dense and (where the activation leaves true zeros) exact. */
 export function modelSource(
   spec: Pick<ModelSpec, 'activation' | 'layers'>,
-  pack: Pick<LoadedPack, 'info' | 'predictors'> | null,
+  pack: PlanSource | null,
   problem: string | null = null,
 ): SparsitySource {
   const stops = modelStops(spec, pack?.info.stops);

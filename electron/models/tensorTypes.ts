@@ -28,6 +28,10 @@ export function tensorLayout(ggmlType: number): TensorLayout | undefined {
   return layouts.get(ggmlType);
 }
 
+export function layoutOf(type: TensorType): TensorLayout {
+  return [...layouts.values()].find((layout) => layout.type === type) as TensorLayout;
+}
+
 export function tensorTypeName(ggmlType: number): string {
   return GGMLQuantizationType[ggmlType] ?? `type number ${ggmlType}`;
 }
