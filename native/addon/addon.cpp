@@ -1,4 +1,5 @@
 // The module's surface: electron/engine/addon.ts. No logic here; see include/engine.h.
+#include "calibration_wrap.h"
 #include "model_wrap.h"
 #include "session_wrap.h"
 
@@ -38,6 +39,7 @@ static Napi::Object init(Napi::Env env, Napi::Object exports) {
   auto* data = new AddonData();
   data->model = Napi::Persistent(ModelWrap::define(env));
   data->session = Napi::Persistent(SessionWrap::define(env));
+  data->calibration = Napi::Persistent(CalibrationWrap::define(env));
   env.SetInstanceData(data);
   exports.Set("info", Napi::Function::New(env, info, "info"));
   exports.Set("load", Napi::Function::New(env, ModelWrap::load, "load"));

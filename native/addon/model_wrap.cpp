@@ -1,12 +1,13 @@
 #include "model_wrap.h"
 
+#include "calibration_wrap.h"
 #include "session_wrap.h"
 
 namespace hunch {
 
 Napi::Function ModelWrap::define(Napi::Env env) {
   return DefineClass(env, "NativeModel", {InstanceAccessor<&ModelWrap::info>("info"), InstanceMethod<&ModelWrap::create_session>("createSession"),
-                                          InstanceMethod<&ModelWrap::set_predictors>("setPredictors"),
+                                          InstanceMethod<&ModelWrap::set_predictors>("setPredictors"), InstanceMethod<&ModelWrap::calibration>("calibration"),
                                           InstanceMethod<&ModelWrap::close>("close")});
 }
 
@@ -92,6 +93,8 @@ Napi::Value ModelWrap::set_predictors(const Napi::CallbackInfo& info) {
   });
   return reply->promise();
 }
+
+Napi::Value ModelWrap::calibration(const Napi::CallbackInfo& info) { return CalibrationWrap::open(info, engine_); }
 
 void ModelWrap::close(const Napi::CallbackInfo&) { engine_.reset(); }
 

@@ -16,13 +16,14 @@ class ModelWrap : public Napi::ObjectWrap<ModelWrap> {
   Napi::Value info(const Napi::CallbackInfo& info);
   Napi::Value create_session(const Napi::CallbackInfo& info);
   Napi::Value set_predictors(const Napi::CallbackInfo& info);
+  Napi::Value calibration(const Napi::CallbackInfo& info);
   void close(const Napi::CallbackInfo& info);
   std::shared_ptr<Engine> engine_;
 };
 
 // Constructors kept for the life of the environment.
 struct AddonData {
-  Napi::FunctionReference model, session;
+  Napi::FunctionReference model, session, calibration;
   JobQueue loading;
 };
 

@@ -207,6 +207,96 @@ class Session {
   std::unique_ptr<Impl> impl_;
 };
 
+struct CalibrationOptions {
+  std::vector<PredictorSource> sources = {PredictorSource::attention};  // that predictors will be fitted for
+  bool heads = false;                     // predictors of heads, too: they read `previous`
+  uint32_t context_length = 1024;         // the longest window
+  uint64_t sample_bytes = 512ull << 20;   // of captured tokens kept for fine-tuning; the oldest go first
+  uint32_t held_out_tokens = 2048;        // kept apart, to judge by: every tenth run of 32 tokens, a fair choice of all
+  uint64_t moment_bytes = 8ull << 30;     // most that the sums may take: two matrices [width][width] a layer
+  unsigned threads = 0;                   // of a low priority; 0 = half of the physical cores, at least one
+};
+
+// What was captured so far. The first token of a window is not counted: nothing comes before it, and no chat has another like it.
+struct LayerStatistics {
+  double density = 0;                     // share of neurons that are not zero
+  std::vector<float> gate_quantiles;      // [21] of |act(gate)| at 0, 5 … 100 % of all neurons
+  std::vector<float> head_quantiles;      // [21] of a head's norm over its layer's mean norm; empty without `heads`
+};
+struct CalibrationStatistics {
+  uint64_t tokens = 0;
+  uint32_t sample_tokens = 0, held_out_tokens = 0;
+  std::vector<LayerStatistics> layers;
+};
+
+// A gate threshold and what it costs: neurons whose |act(gate)| does not exceed it are dropped.
+struct GateThreshold {
+  float threshold = 0;
+  float density = 0;                     // share of all neurons that stays
+  float dropped_neurons = 0, dropped_mass = 0;  // shares of the active neurons, and of the sum of |act(gate)|
+};
+
+struct FitOptions {
+  PredictorSource source = PredictorSource::attention;  // layer 0 has no layer before it and reads `attention` instead of `previous`
+  uint32_t rank = 64;
+  uint32_t head_rank = 0;         // 0: no predictors of heads
+  bool relu = false;              // between the factors; only fine-tuning makes use of it
+  float dropped_mass = 0;         // active = above the gate threshold that drops this share of the mass; models without true zeros need one
+  double fine_tune_seconds = 0;   // of this call; 0 with 0 steps: the closed form alone
+  uint64_t fine_tune_steps = 0;   // of this call and each layer, of 256 tokens; 0: as the seconds allow
+};
+
+struct FitProgress {
+  double fraction = 0, seconds = 0;
+  double loss = 0;           // mean over layers of the weighted logistic loss per neuron on held-out tokens
+  uint32_t done_layers = 0;  // layers whose loss no longer falls
+  uint64_t steps = 0;        // least of any layer, over all calls
+};
+
+// What a score threshold of a fitted predictor names on held-out tokens.
+struct ScoreThreshold {
+  float threshold = 0;
+  float density = 0;                  // share of neurons (heads) named
+  float recall = 0, mass_recall = 0;  // shares of the active neurons that are named, and of their |act(gate)|; of heads: both of their norms
+};
+
+// Listens to the model on text, and fits predictors and thresholds to what it heard. Calls of one calibration wait for each other;
+// sessions go on between its passes.
+class Calibration {
+ public:
+  ~Calibration();
+  // Runs a window from an empty cache and adds it. Errors: bad-request, context-overflow, cancelled (what has run is kept), model-invalid
+  // (activations that are no numbers; nothing of that batch is kept), out-of-memory.
+  Status capture(std::span<const int32_t> tokens, const std::atomic<bool>& cancel);
+  CalibrationStatistics statistics() const;
+  // Fits predictors of all layers. Fine-tuning goes on where a call with the same source, rank and options left it. Cancelled, it returns
+  // `cancelled` and sets `out` to the best so far (if the closed form is done). Errors: bad-request (too little captured, another source).
+  Status fit(const FitOptions& options, const std::function<void(const FitProgress&)>& progress, const std::atomic<bool>& cancel, Predictors& out);
+  // The predictors fitted last, or what fine-tuning had of them when it was cancelled or saved. Errors: bad-request (none yet).
+  Status fitted(Predictors& out) const;
+  // By layer, of the predictors fitted last, the highest threshold with this recall (0 … 1); by_mass: of |act(gate)|, else of neurons.
+  Status thresholds(float recall, bool by_mass, std::vector<ScoreThreshold>& out) const;
+  // The same for the predictors of heads: the highest threshold whose heads hold this share of the norms.
+  Status head_thresholds(float share, std::vector<ScoreThreshold>& out) const;
+  // By layer, the highest gate threshold that drops at most this share (0 … 1) of the mass.
+  Status gate_thresholds(float mass, std::vector<GateThreshold>& out) const;
+  // What other predictors of this model's MLPs name on the held-out tokens, at the highest threshold with this recall. Errors: bad-request
+  // (shapes, an input that was not captured). Layers without a predictor: zeros.
+  Status judge(const Predictors& predictors, float recall, bool by_mass, std::vector<ScoreThreshold>& out) const;
+  // Without training: the truncated SVD of every gate, as a predictor of the source `same`. weighted: errors count as the captured inputs
+  // come, which needs the source `same`.
+  Status factor_gates(uint32_t rank, bool weighted, Predictors& out) const;
+  // All that was captured and fitted, including where fine-tuning stands. Errors: disk-full, not-found, bad-request (another model, a damaged file).
+  Status save(const std::string& path) const;
+  Status restore(const std::string& path);
+
+ private:
+  friend class Engine;
+  struct Impl;
+  explicit Calibration(std::unique_ptr<Impl> impl);
+  std::unique_ptr<Impl> impl_;
+};
+
 class Engine : public std::enable_shared_from_this<Engine> {
  public:
   static Status load(const ModelSpec& spec, const LoadOptions& options, std::shared_ptr<Engine>& out);
@@ -215,9 +305,12 @@ class Engine : public std::enable_shared_from_this<Engine> {
   Status new_session(uint32_t context_length, std::unique_ptr<Session>& out);
   // Replaces all predictors; sessions use them from their next token on. Errors: bad-request (shapes, values that are no numbers), out-of-memory.
   Status set_predictors(const Predictors& predictors);
+  // Errors: bad-request (no sources; MLPs whose neurons are not apart), out-of-memory.
+  Status new_calibration(const CalibrationOptions& options, std::unique_ptr<Calibration>& out);
 
  private:
   friend class Session;
+  friend class Calibration;
   struct Impl;
   explicit Engine(std::unique_ptr<Impl> impl);
   std::unique_ptr<Impl> impl_;

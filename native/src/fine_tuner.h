@@ -29,7 +29,7 @@ class FineTuner {
   LowRankPredictor best() const;
   bool stopped() const { return slower_ < 0.02f; }
   // After new tokens have been captured: train on.
-  void resume() { slower_ = 1, since_best_ = 0, best_loss_ = 1e30; }
+  void resume() { now_ = best_, slower_ = 1, since_best_ = 0, best_loss_ = 1e30; }
   uint64_t steps() const { return steps_; }
   double best_loss() const { return best_loss_; }
   bool relu() const { return relu_; }

@@ -19,8 +19,15 @@ using Matrix = Eigen::Matrix<float, Eigen::Dynamic, Eigen::Dynamic, Eigen::RowMa
 using MatrixD = Eigen::Matrix<double, Eigen::Dynamic, Eigen::Dynamic, Eigen::RowMajor>;
 using In = Eigen::Map<const Matrix>;
 using Out = Eigen::Map<Matrix>;
-using InArray = Eigen::Map<const Eigen::ArrayXf>;
-using OutArray = Eigen::Map<Eigen::ArrayXf>;
+
+// Element by element, in pieces that begin at an aligned address of our own: where Eigen goes over from single values to vectors would otherwise
+// depend on where the caller's memory lies, and with it the last bit of the results.
+constexpr size_t kPiece = 256;
+using Piece = Eigen::Array<float, Eigen::Dynamic, 1, 0, (int)kPiece, 1>;
+Piece piece(const float* from, size_t at, size_t n) { return Eigen::Map<const Eigen::ArrayXf>(from + at, (Eigen::Index)(n - at < kPiece ? n - at : kPiece)); }
+void put(const Piece& p, float* to) {
+  for (Eigen::Index i = 0; i < p.size(); i++) to[i] = p[i];
+}
 
 void multiply(bool ta, bool tb, uint32_t m, uint32_t n, uint32_t k, const float* pa, const float* pb, bool add, float* pc) {
   const In a(pa, ta ? k : m, ta ? m : k), b(pb, tb ? n : k, tb ? k : n);
@@ -38,16 +45,18 @@ void add_gram(uint32_t m, uint32_t n, const float* pa, float* pc) {
 }
 
 bool cholesky(uint32_t n, double* pa) {
-  Eigen::Map<MatrixD> a(pa, n, n);
-  Eigen::LLT<Eigen::Ref<MatrixD>, Eigen::Lower> llt(a);
+  Eigen::Map<MatrixD> out(pa, n, n);
+  const Eigen::LLT<MatrixD, Eigen::Lower> llt(out);
+  out.triangularView<Eigen::Lower>() = llt.matrixLLT();
   return llt.info() == Eigen::Success;
 }
 
 void divide_lower(uint32_t rows, uint32_t n, const float* pl, bool transposed, float* pb) {
-  const In l(pl, n, n);
-  Out b(pb, rows, n);
+  const Matrix l = In(pl, n, n);
+  Matrix b = In(pb, rows, n);
   if (transposed) l.transpose().triangularView<Eigen::Upper>().solveInPlace<Eigen::OnTheRight>(b);
   else l.triangularView<Eigen::Lower>().solveInPlace<Eigen::OnTheRight>(b);
+  Out(pb, rows, n) = b;
 }
 
 void orthonormalise(uint32_t rows, uint32_t cols, float* pa) {
@@ -66,29 +75,27 @@ bool eigen(uint32_t n, double* pa, double* values) {
 }
 
 double logistic(size_t n, const float* score, const float* target, float* gradient) {
-  constexpr Eigen::Index kPiece = 256;  // stays in L1
-  using Piece = Eigen::Array<float, Eigen::Dynamic, 1, 0, kPiece, 1>;
   double loss = 0;
   for (size_t at = 0; at < n; at += kPiece) {
-    const Eigen::Index some = (Eigen::Index)(n - at < (size_t)kPiece ? n - at : kPiece);
-    const InArray w(target + at, some);
-    const Piece z = InArray(score + at, some).max(-60.0f).min(60.0f), e = (-z).exp();
+    const Piece w = piece(target, at, n), z = piece(score, at, n).max(-60.0f).min(60.0f), e = (-z).exp();
     if (gradient) {
-      OutArray(gradient + at, some) = w.abs() * (1 / (1 + e) - (w > 0).cast<float>());
+      put(w.abs() * (1 / (1 + e) - (w > 0).cast<float>()), gradient + at);
     } else {
       // -ln sigmoid(z) = log(1 + e); -ln(1 - sigmoid(z)) = log(1 + e) + z
-      loss += (double)(w.abs() * ((1 + e).log() + (w > 0).select(Piece::Zero(some), z))).sum();
+      loss += (double)(w.abs() * ((1 + e).log() + (w > 0).select(0 * z, z))).sum();
     }
   }
   return loss;
 }
 
 void adam(size_t n, const AdamStep& s, const float* gradient, float* weight, float* first, float* second) {
-  const InArray g(gradient, (Eigen::Index)n);
-  OutArray w(weight, (Eigen::Index)n), m(first, (Eigen::Index)n), v(second, (Eigen::Index)n);
-  m = s.first * m + (1 - s.first) * g;
-  v = s.second * v + (1 - s.second) * g.square();
-  w = (1 - s.rate * s.decay) * w - (s.rate / s.correct_first) * m / ((v / s.correct_second).sqrt() + 1e-8f);
+  for (size_t at = 0; at < n; at += kPiece) {
+    const Piece g = piece(gradient, at, n), m = s.first * piece(first, at, n) + (1 - s.first) * g;
+    const Piece v = s.second * piece(second, at, n) + (1 - s.second) * g.square();
+    put(m, first + at);
+    put(v, second + at);
+    put((1 - s.rate * s.decay) * piece(weight, at, n) - (s.rate / s.correct_first) * m / ((v / s.correct_second).sqrt() + 1e-8f), weight + at);
+  }
 }
 
 LinearAlgebra make_table(Isa isa) { return {isa, multiply, add_gram, cholesky, divide_lower, orthonormalise, eigen, logistic, adam}; }

@@ -47,7 +47,7 @@ bool QuantisedRows::restore(StateReader& from, uint32_t tokens, uint32_t width) 
   return (q_.empty() && d_.empty()) || (q_.size() == (size_t)tokens * width && d_.size() == (size_t)tokens * ((width + kBlock - 1) / kBlock));
 }
 
-void Activity::put(const uint8_t* codes, uint32_t tokens, uint32_t rows) {
+void ActivityCodes::put(const uint8_t* codes, uint32_t tokens, uint32_t rows) {
   const uint32_t stride = (rows + 7) / 8;
   bits_.assign((size_t)tokens * stride, 0);
   first_.resize(tokens);
@@ -63,19 +63,19 @@ void Activity::put(const uint8_t* codes, uint32_t tokens, uint32_t rows) {
   codes_.shrink_to_fit();
 }
 
-void Activity::get(uint32_t token, uint32_t rows, uint8_t* codes) const {
+void ActivityCodes::get(uint32_t token, uint32_t rows, uint8_t* codes) const {
   std::fill_n(codes, rows, (uint8_t)0);
   const uint8_t *bits = bits_.data() + (size_t)token * ((rows + 7) / 8), *next = codes_.data() + first_[token];
   for (uint32_t byte = 0; byte * 8 < rows; byte++)
     for (uint32_t left = bits[byte]; left; left &= left - 1) codes[byte * 8 + (uint32_t)std::countr_zero(left)] = *next++;
 }
 
-void Activity::save(StateWriter& to) const {
+void ActivityCodes::save(StateWriter& to) const {
   to.vector(bits_);
   to.vector(first_);
   to.vector(codes_);
 }
-bool Activity::restore(StateReader& from, uint32_t tokens, uint32_t rows) {
+bool ActivityCodes::restore(StateReader& from, uint32_t tokens, uint32_t rows) {
   const uint32_t stride = (rows + 7) / 8;
   if (!from.vector(bits_, (size_t)tokens * stride) || !from.vector(first_, tokens) || !from.vector(codes_)) return false;
   // get() follows the bits: they must lead no further than there are rows and codes.

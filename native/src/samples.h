@@ -33,7 +33,7 @@ class QuantisedRows {
 };
 
 // Magnitude codes [tokens][rows]; only those that are not zero take a byte.
-class Activity {
+class ActivityCodes {
  public:
   void put(const uint8_t* codes, uint32_t tokens, uint32_t rows);
   void get(uint32_t token, uint32_t rows, uint8_t* codes) const;
@@ -51,7 +51,7 @@ class Activity {
 struct SampleRun {
   struct LayerPart {
     QuantisedRows attention_in, mlp_in;  // those that some predictor reads
-    Activity activity;
+    ActivityCodes activity;
     std::vector<float> heads;  // [tokens][heads] norms; empty where no heads are predicted
   };
   uint32_t tokens = 0;

@@ -37,7 +37,7 @@ void GramSum::add(const LinearAlgebra& la, const float* x, uint32_t n) {
       shifted_[(size_t)t * width + i] = v;
       sum[i] += v;
     }
-  la.add_gram(n, width, shifted_.data(), gram.data());
+  if (!gram.empty()) la.add_gram(n, width, shifted_.data(), gram.data());
   tokens += n;
 }
 

@@ -18,7 +18,7 @@ struct Moments {
 class GramSum {
  public:
   GramSum() = default;
-  explicit GramSum(uint32_t width) : width(width), sum(width), shift(width), gram((size_t)width * width) {}
+  explicit GramSum(uint32_t width, bool products = true) : width(width), sum(width), shift(width), gram(products ? (size_t)width * width : 0) {}
   void add(const LinearAlgebra& la, const float* x, uint32_t tokens);
   std::vector<float> mean() const;
   std::vector<float> covariance() const;  // [width][width], lower triangle
@@ -29,7 +29,7 @@ class GramSum {
   uint64_t tokens = 0;
   std::vector<double> sum;   // [width] of x - shift
   std::vector<float> shift;  // [width]
-  std::vector<float> gram;   // [width][width] of (x - shift)(x - shift)ᵀ, lower triangle
+  std::vector<float> gram;   // [width][width] of (x - shift)(x - shift)ᵀ, lower triangle; or empty
 
  private:
   std::vector<float> shifted_;
