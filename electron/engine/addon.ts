@@ -213,11 +213,121 @@ export interface NativeSession {
   close(): void;
 }
 
+/** What a calibration listens for. */
+export interface CalibrationOptions {
+  /** Inputs that predictors will be fitted to read; each costs one or two matrices [width][width] a layer and its share of the samples. */
+  sources: LowRankPredictor['source'][];
+  /** Predictors of heads, too (they read `previous`); default false. */
+  heads?: boolean;
+  /** The longest window, in tokens; default 1024. */
+  contextLength?: number;
+  /** Memory for captured tokens kept to fine-tune on; the oldest go first. Default 512 MiB, some 15,000 tokens of SmolLM2 135M. */
+  sampleBytes?: number;
+  /** Tokens kept apart to judge by: every tenth run of 32, a fair choice of all that was captured. Default 2048. */
+  heldOutTokens?: number;
+  /** Most that the sums may take, in bytes; default 8 GiB. */
+  momentBytes?: number;
+  /** Threads of a low priority; 0 (default) = half of the physical cores, at least one. Results do not depend on it. */
+  threads?: number;
+}
+
+/** What was captured so far. A window's first token is not counted. */
+export interface CalibrationStatistics {
+  tokens: number;
+  sampleTokens: number; // kept to fine-tune on
+  heldOutTokens: number;
+  layers: {
+    density: number; // share of neurons that are not zero
+    gateQuantiles: Float32Array; // [21] of |act(gate)| at 0, 5 … 100 % of all neurons
+    headQuantiles: Float32Array | null; // [21] of a head's norm over the mean of its layer; null without `heads`
+  }[];
+}
+
+export interface FitOptions {
+  /** One of the calibration's. Layer 0 has no layer before it and reads `attention` instead of `previous`. */
+  source: LowRankPredictor['source'];
+  rank: number; // 1 … 4096; a smaller one comes out where there are fewer rows
+  headRank?: number; // 0 (default): no predictors of heads
+  relu?: boolean; // between the factors; only fine-tuning makes use of it. Default false
+  /** Active = above the gate threshold that drops this share (0 … 1) of Σ|act(gate)|. 0 (default): all that is not zero; ReLU only. */
+  droppedMass?: number;
+  /** How long to fine-tune, 0 (default) with 0 steps: not at all, the closed form alone. */
+  fineTuneSeconds?: number;
+  /** The same in steps of 256 tokens, of each layer. Fitting by steps alone gives the same bits on every run. */
+  fineTuneSteps?: number;
+}
+
+export interface FitProgress {
+  fraction: number; // 0 … 1
+  seconds: number;
+  loss: number; // on held-out tokens, per neuron, mean over layers
+  doneLayers: number; // whose loss no longer falls
+  steps: number; // the least of any layer, over all calls
+}
+
+/** What a score threshold of a predictor names on held-out tokens. */
+export interface ScoreThreshold {
+  threshold: number;
+  density: number; // share of neurons (heads) named
+  recall: number; // share of the active neurons that are named …
+  massRecall: number; // … and of their Σ|act(gate)|; of heads: both of the sum of norms
+}
+
+/** What a gate threshold drops. */
+export interface GateThreshold {
+  threshold: number;
+  density: number; // share of all neurons that stays
+  droppedNeurons: number; // share of the active ones
+  droppedMass: number; // share of Σ|act(gate)|
+}
+
+/**
+ * Listens to the model on text and fits predictors to what it heard. Calls queue; sessions of the model go on meanwhile. Thresholds are
+ * by layer and come from held-out tokens in float arithmetic; the engine then rounds predictors to 8 bits.
+ */
+export interface NativeCalibration {
+  /**
+   * Runs a window densely from an empty cache and adds what its layers saw. Errors: bad-request, context-overflow, cancelled (what has run
+   * is kept), model-invalid (activations that are no numbers), out-of-memory.
+   */
+  capture(tokens: Int32Array): Promise<CalibrationStatistics>;
+  statistics(): Promise<CalibrationStatistics>;
+  /**
+   * Predictors of all layers: the closed form and, with time or steps, fine-tuned from there. Another call with the same source, rank, relu
+   * and droppedMass goes on where the last one ended, after a `restore` too. Errors: bad-request (nothing captured, a source that was not
+   * listened to), cancelled (`fitted` then has the best so far).
+   */
+  fit(options: FitOptions, onProgress?: (progress: FitProgress) => void): Promise<Predictors>;
+  /** The predictors fitted last. Errors: bad-request (none yet). */
+  fitted(): Promise<Predictors>;
+  /** Without training: the truncated SVD of each gate, reading `same`; weighted (default false): by how its inputs vary. */
+  factorGates(rank: number, weighted?: boolean): Promise<Predictors>;
+  /** Of the predictors fitted last, by layer: the highest threshold with this recall (0 … 1) of neurons, or of their mass. */
+  thresholds(recall: number, byMass?: boolean): Promise<ScoreThreshold[]>;
+  /** Of the heads' predictors: the highest threshold whose heads hold this share of the norms. */
+  headThresholds(share: number): Promise<ScoreThreshold[]>;
+  /** As `thresholds`, of any predictors of this model's MLPs; zeros where a layer has none. */
+  judge(predictors: Predictors, recall: number, byMass?: boolean): Promise<ScoreThreshold[]>;
+  /** By layer: the highest gate threshold that drops at most this share (0 … 1) of Σ|act(gate)|. */
+  gateThresholds(mass: number): Promise<GateThreshold[]>;
+  /** Ends captures and fits that run or wait (they reject as `cancelled`, within one step); later calls are not affected. */
+  cancel(): void;
+  /** All that was captured and fitted, in one file that replaces an older one. Errors: disk-full, bad-request. */
+  save(path: string): Promise<void>;
+  /** Takes a saved state instead of this one, its sources included. Errors: not-found, bad-request (another model, a damaged file). */
+  restore(path: string): Promise<void>;
+  close(): void;
+}
+
 export interface NativeModel {
   readonly info: ModelInfo;
   createSession(options: { contextLength: number }): NativeSession;
   /** Replaces all predictors; sessions use them from their next token on. Errors: bad-request (shapes, values that are no numbers). */
   setPredictors(predictors: Predictors): Promise<void>;
+  /**
+   * Errors: bad-request (the model's neurons are not apart: load it with `byNeuron`), out-of-memory (more sums than momentBytes).
+   */
+  calibration(options: CalibrationOptions): Promise<NativeCalibration>;
   /** Frees the weights when the last session is closed. */
   close(): void;
 }

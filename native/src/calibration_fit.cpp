@@ -16,6 +16,7 @@ using Clock = std::chrono::steady_clock;
 constexpr uint32_t kMinibatch = 256, kRound = 32;  // tokens a step; steps between two looks at the held-out loss
 constexpr uint32_t kJudged = 1024;                 // held-out tokens that the loss is taken over
 constexpr uint64_t kScores = 8u << 20;             // held-out scores that are looked at together, at most
+constexpr double kActiveWeight = 30;                // of an active neuron beside one that is not
 constexpr uint64_t kFewest = 64;                   // tokens without which there is nothing to fit
 
 Status no_memory() { return Status::error("out-of-memory", "Not enough memory to calibrate. Close other programs, or keep fewer samples."); }
@@ -145,25 +146,34 @@ bool Calibration::Impl::read_sample(const Samples& from, uint32_t i, uint32_t la
   return true;
 }
 
-FineTuner Calibration::Impl::start_tuner(const LowRankPredictor& from, uint32_t layer, const FitOptions& o) const {
-  const GramSum& input = input_sums(layer, source_of(layer, o.source));
-  const std::vector<float> c = input.covariance();
-  std::vector<float> deviation(input.width);
-  for (uint32_t i = 0; i < input.width; i++) deviation[i] = std::sqrt(std::max(c[(size_t)i * input.width + i], 0.0f));
-  FineTuner tuner(from, spec().width, spec().ffn_width, input.mean(), std::move(deviation), {});
-  tuner.random = layer + 1;
-  return tuner;
-}
-
-// By magnitude code: > 0 active, and how much it counts; < 0 not. Strong neurons count more, as what they add to the layer's output does.
+// By magnitude code: > 0 active, and how much it counts; < 0 not. Strong neurons count more, as what they add to the layer's output does, and
+// all active ones many times: predictors are used where they miss one in a hundred or less, so that is where they must be good.
 static std::vector<float> target_weights(const LayerSums& l, uint8_t active_from) {
   double mass = 0;
   uint64_t count = 0;
   for (uint32_t i = active_from; i < 256; i++) mass += l.mass[i], count += l.count[i];
   const double mean = count ? mass / (double)count : 1;
   std::vector<float> w(256, -1.0f);
-  for (uint32_t i = active_from; i < 256; i++) w[i] = (float)(0.5 + std::min(magnitude_of((uint8_t)i) / (mean + 1e-20), 6.0));
+  for (uint32_t i = active_from; i < 256; i++) w[i] = (float)(kActiveWeight * (0.5 + std::min(magnitude_of((uint8_t)i) / (mean + 1e-20), 6.0)));
   return w;
+}
+
+FineTuner Calibration::Impl::start_tuner(const LowRankPredictor& from, uint32_t layer, const FitOptions& o) const {
+  const GramSum& input = input_sums(layer, source_of(layer, o.source));
+  const std::vector<float> c = input.covariance();
+  std::vector<float> deviation(input.width);
+  for (uint32_t i = 0; i < input.width; i++) deviation[i] = std::sqrt(std::max(c[(size_t)i * input.width + i], 0.0f));
+  // Where active neurons weigh more, the best score is higher by the logarithm of that.
+  const LayerSums& l = state.layers[layer];
+  const std::vector<float> weight = target_weights(l, code_above(gate_threshold(layer, o.dropped_mass).threshold));
+  double sum = 0, count = 0;
+  for (uint32_t i = 0; i < 256; i++)
+    if (weight[i] > 0) sum += weight[i] * (double)l.count[i], count += (double)l.count[i];
+  LowRankPredictor start = from;
+  for (float& b : start.bias) b += count > 0 ? (float)std::log(sum / count) : 0;
+  FineTuner tuner(start, spec().width, spec().ffn_width, input.mean(), std::move(deviation), {});
+  tuner.random = layer + 1;
+  return tuner;
 }
 
 double Calibration::Impl::held_out_loss(uint32_t layer) {

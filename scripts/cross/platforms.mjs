@@ -73,7 +73,7 @@ async function build(preset, settings, jobs) {
   } catch (error) {
     throw new StepError(
       error.message,
-      `Read the first error above. It needs npm ci, cmake 3.22 and doctest (doctest-dev); for a fresh build delete build/cross/${preset}.`,
+      `Read the first error above. It needs npm ci, cmake 3.22, doctest and Eigen (doctest-dev, libeigen3-dev); for a fresh build delete build/cross/${preset}.`,
       { cause: error },
     );
   }

@@ -16,7 +16,7 @@ const virtualDisplayTools = [
   { programs: ['xauth'], packages: ['xauth'] },
 ];
 /** Libraries without a program, found by package name. */
-const buildLibraries = [['doctest-dev']];
+const buildLibraries = [['doctest-dev'], ['libeigen3-dev']];
 /** What Electron loads at run time. Alternatives: the name on newer releases first. */
 const windowLibraries = [
   ['libgtk-3-0t64', 'libgtk-3-0'],
