@@ -42,7 +42,7 @@ void Scratch::allocate(const Model& model, uint32_t context, unsigned lanes) {
   heads.resize(lanes);
   for (HeadScratch& h : heads) h.computed.assign(s.layers, 0);
   best.resize((size_t)lanes * kLogitTile);
-  for (ActivationBuffer& b : remembered) b.resize(kBatch, s.width);
+  for (auto& r : remembered) r.resize((size_t)kBatch * s.width);
   hidden.resize(kMaxRank);
   ranked.resize(lanes);
   for (ActivationBuffer& b : ranked) b.resize(std::max(kNeuronTile, kLogitTile), s.width);

@@ -80,7 +80,7 @@ struct Scratch {
   std::vector<NeuronScratch> neurons;  // one per lane
   std::vector<HeadScratch> heads;      // one per lane
   std::vector<float> hidden;           // [rank] what a predictor's first factor gives; one token
-  ActivationBuffer remembered[2];      // [kBatch][width] what predictors of the sources previous and attention read; batches only
+  std::vector<float> remembered[2];    // [kBatch][width] what predictors of the sources previous and attention read; batches only
   std::vector<float> parts;            // [kNeuronTile][parts][row_places] sums of an MLP by neuron
   std::vector<float> logits;           // [kLogitTile][vocabulary]
   std::vector<ActivationBuffer> ranked;  // one per lane: inputs of low-bit copies, of up to kNeuronTile or kLogitTile tokens

@@ -15,7 +15,7 @@ inline void score_heads(Lane& w, uint32_t layer, const Predictor& p, const Activ
   mask.resize((size_t)w.tokens * heads);
   const Slice& b = p.b.slices[0];
   for (uint32_t t = 0; t < w.tokens; t++) {
-    const Activations hidden = predictor_hidden(w, p, tile_of(x, t, w.model.spec.width), 1);
+    const Activations hidden = predictor_hidden(w, p, x.f + (size_t)t * w.model.spec.width, 1);
     w.k.matmul[(int)p.b.type]({b.data, b.stride, b.end - b.begin, heads, p.rank, hidden, 1, h.scores.data(), heads, false});
     w.k.add(h.scores.data(), p.bias.data(), heads);
     for (uint32_t i = 0; i < heads; i++) mask[(size_t)t * heads + i] = h.scores[i] > threshold;

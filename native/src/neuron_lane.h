@@ -19,12 +19,12 @@ inline Activations quantised_hidden(Lane& w, const Predictor& p, const float* hi
   return q.view();
 }
 // The same of an input x, whose product with the first factor every lane makes for itself.
-inline Activations predictor_hidden(Lane& w, const Predictor& p, const Activations& x, uint32_t tokens) {
+inline Activations predictor_hidden(Lane& w, const Predictor& p, const float* x, uint32_t tokens) {
   NeuronScratch& n = w.s.neurons[w.lane];
   const size_t size = (size_t)tokens * p.rank;
   if (n.hidden.size() < size) n.hidden.resize(size);
   const Slice& a = p.a.slices[0];
-  w.k.matmul[(int)p.a.type]({a.data, a.stride, a.end - a.begin, p.rank, p.a.cols, x, tokens, n.hidden.data(), p.rank, false});
+  w.k.matmul[(int)p.a.type]({a.data, a.stride, a.end - a.begin, p.rank, p.a.cols, {x, nullptr, nullptr, nullptr}, tokens, n.hidden.data(), p.rank, false});
   return quantised_hidden(w, p, n.hidden.data(), tokens);
 }
 
@@ -54,12 +54,10 @@ inline void look_ahead(Lane& w, uint32_t layer, PredictorSource source, const Ac
   if (!p) return;
   const uint32_t width = w.model.spec.width;
   if (w.tokens > 1) {
-    ActivationBuffer& to = w.s.remembered[source == PredictorSource::attention];
+    std::vector<float>& to = w.s.remembered[source == PredictorSource::attention];
     const Range mine = w.share_of(w.tokens);
     const size_t begin = (size_t)mine.begin * width, end = (size_t)mine.end * width;
-    std::copy(x.q + begin, x.q + end, to.q.data() + begin);
-    std::copy(x.d + begin / kQuantBlock, x.d + end / kQuantBlock, to.d.data() + begin / kQuantBlock);
-    std::copy(x.sum + begin / kQuantBlock * 2, x.sum + end / kQuantBlock * 2, to.sum.data() + begin / kQuantBlock * 2);
+    std::copy(x.f + begin, x.f + end, to.begin() + (ptrdiff_t)begin);
     return;
   }
   PredictorClock clock{w.s.neurons[w.lane]};
@@ -131,8 +129,8 @@ struct NeuronLane {
       for (uint32_t t = 0; t < tokens; t++) w.k.arrange(token(t), r.width, n.input.buffer(t, r.width));
     if (plan.mlp == MlpRoute::screened && screen && screen->present()) ranked = w.rank_input(*screen, x.f + (size_t)first_token * r.width, tokens);
     if (plan.mlp == MlpRoute::predicted && predictor && !early()) {
-      const Activations& from = predictor->source == PredictorSource::same ? x : remembered(predictor->source);
-      hidden = predictor_hidden(w, *predictor, tile_of(from, first_token, r.width), tokens);
+      const float* from = predictor->source == PredictorSource::same ? x.f : remembered(predictor->source);
+      hidden = predictor_hidden(w, *predictor, from + (size_t)first_token * r.width, tokens);
     }
     const Range mine = share((uint32_t)r.slices.size(), w.lane, w.lanes);
     for (uint32_t i = mine.begin; i < mine.end; i++) {
@@ -197,7 +195,7 @@ struct NeuronLane {
   }
 
   bool early() const { return w.tokens == 1 && predictor->source != PredictorSource::same && n.early_layer == layer; }
-  Activations remembered(PredictorSource source) const { return w.s.remembered[source == PredictorSource::attention].view(); }
+  const float* remembered(PredictorSource source) const { return w.s.remembered[source == PredictorSource::attention].data(); }
 
   // A predictor, which saw another vector, names the neurons: nothing else is read.
   void choose_by_prediction(const NeuronRows::Slice& slice, uint32_t global, uint32_t begin, uint32_t count, uint32_t turn) {

@@ -2,7 +2,10 @@
 
 #include <algorithm>
 #include <cmath>
+#include <cstring>
 #include <new>
+
+#include "half.h"
 
 namespace hunch {
 
@@ -16,13 +19,14 @@ bool finite(const std::vector<float>& v) {
   return std::all_of(v.begin(), v.end(), [](float x) { return std::isfinite(x); });
 }
 
-// w [rows][cols] with its rows padded to `padded` columns, as Q8_0 groups [begin, end) of the slices.
-bool pack(const std::vector<float>& w, uint32_t rows, uint32_t cols, uint32_t padded, std::vector<Range> groups, PackedMatrix& out, PredictorSet& owner) {
-  out = packed_shape(TensorType::Q8_0, rows, padded);
+// w [rows][cols] with its rows padded to `padded` columns, as F16 or Q8_0 groups [begin, end) of the slices.
+bool pack(TensorType type, const std::vector<float>& w, uint32_t rows, uint32_t cols, uint32_t padded, std::vector<Range> groups, PackedMatrix& out,
+          PredictorSet& owner) {
+  out = packed_shape(type, rows, padded);
   auto arena = std::make_unique<Arena>();
   if (!arena->reserve(out.bytes() + groups.size() * 64)) return false;
   std::vector<float> row(padded, 0.0f);
-  const size_t bytes = row_bytes(TensorType::Q8_0, padded);
+  const size_t bytes = row_bytes(type, padded);
   std::vector<uint8_t> raw(bytes * kLanes);
   for (const Range& r : groups) {
     Slice s{r.begin, r.end, arena->take((size_t)(r.end - r.begin) * out.group_bytes), out.group_bytes};
@@ -31,9 +35,14 @@ bool pack(const std::vector<float>& w, uint32_t rows, uint32_t cols, uint32_t pa
       const uint32_t n = std::min(kLanes, rows - g * kLanes);
       for (uint32_t i = 0; i < n; i++) {
         std::copy_n(w.data() + (size_t)(g * kLanes + i) * cols, cols, row.data());
-        quantise_q8_0(row.data(), padded, raw.data() + i * bytes);
+        if (type == TensorType::Q8_0) quantise_q8_0(row.data(), padded, raw.data() + i * bytes);
+        else
+          for (uint32_t c = 0; c < padded; c++) {
+            const uint16_t h = f32_to_f16(row[c]);
+            std::memcpy(raw.data() + i * bytes + 2 * c, &h, 2);
+          }
       }
-      pack_group(TensorType::Q8_0, raw.data(), n, padded, s.group(g));
+      pack_group(type, raw.data(), n, padded, s.group(g));
     }
     out.slices.push_back(s);
   }
@@ -43,7 +52,6 @@ bool pack(const std::vector<float>& w, uint32_t rows, uint32_t cols, uint32_t pa
 
 Status pack_one(const Model& m, size_t layer, const char* kind, const LowRankPredictor& from, uint32_t rows, const std::vector<Range>& groups, Predictor& out, PredictorSet& owner) {
   const uint32_t width = m.spec.width;
-  if (width % kQuantBlock) return wrong(layer, kind, "does not fit: the model's width is not whole blocks of 32");
   if (from.rank < 1 || from.rank > kMaxRank) return wrong(layer, kind, "has rank " + std::to_string(from.rank) + "; it must lie between 1 and 4096");
   if (from.a.size() != (size_t)from.rank * width) return wrong(layer, kind, "has a first factor of another shape than rank x width");
   if (from.b.size() != (size_t)rows * from.rank) return wrong(layer, kind, "has a second factor of another shape than rows x rank");
@@ -58,7 +66,9 @@ Status pack_one(const Model& m, size_t layer, const char* kind, const LowRankPre
   a.resize((size_t)out.rank * width, 0.0f);
   out.bias = from.bias;
   if (out.bias.empty()) out.bias.assign(rows, 0.0f);
-  if (!pack(a, out.rank, width, width, {{0, (out.rank + kLanes - 1) / kLanes}}, out.a, owner) || !pack(from.b, rows, from.rank, out.rank, groups, out.b, owner))
+  // The first factor stays in half precision and reads unrounded inputs: it may weigh small columns heavily that stand beside great ones.
+  if (!pack(TensorType::F16, a, out.rank, width, width, {{0, (out.rank + kLanes - 1) / kLanes}}, out.a, owner) ||
+      !pack(TensorType::Q8_0, from.b, rows, from.rank, out.rank, groups, out.b, owner))
     return Status::error("out-of-memory", "There is no memory left for the predictors. Close other programs or choose a smaller model.");
   return Status::fine();
 }

@@ -1,4 +1,4 @@
-// Low-rank predictors in the kernels' layout: int8 weights, the first factor shared by all lanes, the second divided as the neurons are.
+// Low-rank predictors in the kernels' layout: the first factor in half precision, the second in 8 bits; the first is shared by all lanes, the second divided as the neurons are.
 #pragma once
 
 #include <memory>
