@@ -2,18 +2,20 @@ import { cpus } from 'node:os';
 import path from 'node:path';
 import { version } from '../../package.json';
 import { HunchError } from '../contract/errors';
-import type { CalibrationPhase, CalibrationStatus, FrontierPoint } from '../contract/sparsity';
-import type { NativeSession, Plan } from '../engine/addon';
+import type { CalibrationPhase, CalibrationStatus } from '../contract/sparsity';
+import type { NativeSession, Plan, Predictors } from '../engine/addon';
 import { hashOf } from '../engine/modelPack';
 import { fromNative } from '../engine/nativeError';
 import type { Runtime } from '../engine/runtime';
 import { Journal } from './journal';
 import { compareOn, keyOf, measureSpeeds, qualityByKind, qualityOf, type Speed } from './measure';
-import { packFormat, packModel, type Pack, type PackStop } from './pack';
+import type { GateCurve } from './gates';
+import { packFormat, packModel, type Pack, type PackPredictors, type PackStop } from './pack';
 import { exactPlan } from './position';
 import { hasZeros, Search, type Candidate, type SearchResult } from './search';
 import { chooseStops, limitedStops, pointOf, type Chosen, type Judged, type Measured } from './stops';
 import { loadPack, packPath, writePack, type LoadedPack } from './store';
+import { canPay, forgetTraining, train, type Trained } from './training';
 import { calibrationText, portion, textKinds, type CalibrationText, type Window } from './text';
 
 export interface CalibrateOptions {
@@ -42,11 +44,17 @@ const sessionTokens = 1024;
 /** A stop that is slower than dense by more is none. */
 const slowest = 0.99;
 
+const mostCaptured = 40_000; // tokens to train predictors on
+
+/** What predictors are trained on, between two runs. */
+const stateFile = (target: string): string => `${packPath(target)}.capture`;
+
 /** How much of the whole each phase takes. */
-const spans: Record<CalibrationPhase, [number, number]> = {
-  capture: [0, 0.15],
-  thresholds: [0.15, 0.6],
-  training: [0.6, 0.6],
+const spans: Record<CalibrationPhase | 'sensitivity', [number, number]> = {
+  capture: [0, 0.1],
+  sensitivity: [0.1, 0.2], // the first of the thresholds
+  training: [0.2, 0.45],
+  thresholds: [0.45, 0.6],
   measuring: [0.6, 0.68],
   audit: [0.68, 1],
 };
@@ -68,18 +76,34 @@ export async function calibrate(runtime: Runtime, options: CalibrateOptions): Pr
     journal.save(); // a folder that cannot be written to is better known now
     const result = await new Calibrator(runtime, session, journal, options, { target, sha256 }).run();
     journal.remove();
-    if (!options.folder) await runtime.sparsity.usePack(await loadPack(target, { sha256, spec: runtime.spec }));
+    forgetTraining(stateFile(target));
     return result;
   } catch (error) {
-    if (error instanceof HunchError && error.code === 'pack-invalid') journal.remove();
-    else journal.save();
-    throw fromNative(error);
+    const known = fromNative(error);
+    if (known instanceof HunchError && known.code === 'pack-invalid') {
+      journal.remove();
+      forgetTraining(stateFile(target));
+    } else journal.save();
+    throw known;
   } finally {
     session.close();
+    // The new pack, or the old one again.
+    await runtime.sparsity.usePack(await loadPack(runtime.spec.path, { sha256, spec: runtime.spec }));
   }
 }
 
+/** Plans that run with the same predictors. */
+interface Contender {
+  candidates: Candidate[];
+  predictors: Predictors | null;
+  info: PackPredictors;
+}
+
 class Calibrator {
+  private trained: Trained | null = null;
+  /** Tokens a second of decode steps. */
+  private rate = 0;
+
   constructor(
     private readonly runtime: Runtime,
     private readonly session: NativeSession,
@@ -89,40 +113,67 @@ class Calibrator {
   ) {}
 
   async run(): Promise<CalibrationResult> {
-    const { spec } = this.runtime;
+    const { runtime } = this;
+    const { spec } = runtime;
     const zeros = hasZeros(spec);
     const lossless = zeros ? exactPlan(spec.layers) : null;
     const { target, sha256 } = this.model;
     const known = (await loadPack(target, { sha256, spec })).pack;
+    this.status('capture', 0, 'Writing text to calibrate on.');
+    // Predictors that are tried are set in the model; no chat may run on them.
+    await runtime.sparsity.usePack({ pack: null, problem: null });
     const written = await this.write(lossless);
     const bench = mixed(written.heldOut);
     const found = await this.search(written, bench);
-    const candidates = [...found.candidates, ...ofPack(known)].filter(once());
+    const own: Contender = {
+      candidates: [...found.candidates, ...ofPack(known, false)].filter(once()),
+      predictors: this.trained?.predictors ?? null,
+      info: { mlp: this.trained?.info ?? none(spec.layers), heads: none(spec.layers) },
+    };
+    const contenders = [own];
+    if (known?.predictors) {
+      const { info, predictors } = known;
+      contenders.push({ candidates: ofPack(known, true).filter(once()), predictors, info: info.predictors });
+    }
+    let best: { chosen: Chosen; contender: Contender } | null = null;
+    for (const contender of contenders) {
+      const chosen = await this.choose(contender, lossless, written, bench);
+      if (!best || gain(chosen) > gain(best.chosen)) best = { chosen, contender };
+    }
+    const { chosen, contender } = best!;
+    if (chosen.frontier.length === 1) throw nothingFound(runtime);
+    const predictors = needed(chosen, contender.predictors);
+    const pack = this.pack(chosen, predictors && contender.info, found.sensitivity, written.heldOut);
+    this.check();
+    return { path: await writePack(target, pack, predictors), pack, notes: chosen.notes };
+  }
+
+  /** Times and judges one set of plans, which share their predictors. */
+  private async choose(
+    { candidates, predictors }: Contender,
+    lossless: Plan | null,
+    { heldOut }: CalibrationText,
+    bench: Int32Array,
+  ): Promise<Chosen> {
+    this.session.setPlan(null);
+    if (predictors) await this.runtime.model.setPredictors(predictors);
     const [dense, exact, ...speeds] = await this.speeds([null, lossless, ...candidates.map(({ plan }) => plan)], bench);
     const measured = candidates
       .map(({ plan, rise }, i): Measured => ({ plan, rise, speed: speeds[i]! }))
       .filter(({ speed }) => speed.speedup >= slowest);
-    const { stops, frontier, notes } = await chooseStops(
-      measured,
-      await this.lossless(lossless, [dense!, exact!], written.heldOut),
-      (candidate, stop) => this.judge(candidate, stop, written.heldOut),
-    );
-    if (frontier.length === 1) throw nothingFound(this.runtime, measured.length > 0);
-    const pack = this.pack(stops, frontier, found.sensitivity, written.heldOut);
-    this.check();
-    return { path: await writePack(target, pack, null), pack, notes };
+    const before = await this.lossless(lossless, [dense!, exact!], heldOut);
+    return chooseStops(measured, before, (candidate, stop) => this.judge(candidate, stop, heldOut));
   }
 
   private async write(lossless: Plan | null): Promise<CalibrationText> {
-    this.status('capture', 0, 'Writing text to calibrate on.');
     const { session, runtime, options, journal } = this;
     session.setPlan(lossless);
-    const rate = await journal.remember('decode rate', async () => {
+    this.rate = await journal.remember('decode rate', async () => {
       const steps = 16;
       return (steps / (await session.bench(0, steps)).decodeMs) * 1000;
     });
     const tokens = Math.round(
-      Math.min(text.most, Math.max(text.least, ((options.seconds ?? usualSeconds) * rate) / 8)),
+      Math.min(text.most, Math.max(text.least, ((options.seconds ?? usualSeconds) * this.rate) / 8)),
     );
     return calibrationText(runtime, session, {
       tokens,
@@ -138,9 +189,31 @@ class Calibrator {
     return new Search({
       ...{ session, journal, spec, windows: written.search, text: bench },
       canSkip: this.canSkip(),
-      onStep: (fraction, detail) => this.status('thresholds', fraction, detail),
+      onStep: (fraction, detail) =>
+        this.status(
+          fraction < 0.35 ? 'sensitivity' : 'thresholds',
+          Math.max(0, fraction < 0.35 ? fraction / 0.35 : (fraction - 0.35) / 0.65),
+          detail,
+        ),
+      furtherChoices: (curves, costs) => this.train(written, curves, costs),
       check: () => this.check(),
     }).run();
+  }
+
+  /** In most models predictors cost more than they save, or there is nothing to predict. */
+  private async train(written: CalibrationText, curves: GateCurve[], costs: number[]): Promise<Trained['choices']> {
+    const { runtime, session, journal } = this;
+    if (!hasZeros(runtime.spec) || !canPay(runtime.spec)) return [];
+    const seconds = this.options.seconds ?? usualSeconds;
+    this.trained = await train(runtime, {
+      ...{ session, journal, curves, costs, stateFile: stateFile(this.model.target) },
+      probe: portion(written.search, 0.15),
+      tokens: Math.min(mostCaptured, Math.round(0.2 * seconds * this.rate)),
+      seconds: 0.4 * seconds,
+      onProgress: (fraction, detail) => this.status('training', fraction, detail),
+      check: () => this.check(),
+    });
+    return this.trained.choices;
   }
 
   /** Not where the model was loaded without its neurons apart. */
@@ -189,16 +262,20 @@ class Calibrator {
     );
   }
 
-  private pack(stops: Pack['stops'], frontier: FrontierPoint[], sensitivity: number[], heldOut: Window[]): Pack {
+  private pack(
+    { stops, frontier }: Chosen,
+    predictors: PackPredictors | null,
+    sensitivity: number[],
+    heldOut: Window[],
+  ): Pack {
     const { spec, info } = this.runtime;
-    const none = Array.from({ length: spec.layers }, () => null);
     const date = new Date().toISOString();
     return {
       format: packFormat,
       model: packModel(spec, { sha256: this.model.sha256, fileName: path.basename(spec.path) }),
       created: date,
       hunch: version,
-      predictors: { mlp: none, heads: none },
+      predictors: predictors ?? { mlp: none(spec.layers), heads: none(spec.layers) },
       sensitivity,
       stops,
       frontier,
@@ -213,9 +290,10 @@ class Calibrator {
     };
   }
 
-  private status(phase: CalibrationPhase, fraction: number, detail: string): void {
+  private status(span: keyof typeof spans, fraction: number, detail: string): void {
     this.check();
-    const [from, to] = spans[phase];
+    const [from, to] = spans[span];
+    const phase = span === 'sensitivity' ? 'thresholds' : span;
     this.options.onStatus({ phase, fraction: from + (to - from) * fraction, detail });
   }
 
@@ -227,13 +305,30 @@ class Calibrator {
 }
 
 /** Plans that a pack's stops have; they are judged like new ones. */
-function ofPack(pack: LoadedPack | null): Candidate[] {
+function ofPack(pack: LoadedPack | null, withPredictors: boolean): Candidate[] {
   return limitedStops.flatMap((stop) => {
     const plan = pack?.info.stops[stop];
-    // Predictors of another calibration are not there to run them.
-    if (!plan || plan.layers.some(({ mlp, headThreshold }) => mlp === 'predicted' || headThreshold !== null)) return [];
+    if (!plan || (!withPredictors && usesPredictors(plan))) return [];
     return [{ plan, name: `${stop} of the pack that is there`, speedup: 1, rise: 0 }];
   });
+}
+
+function usesPredictors({ layers }: Plan): boolean {
+  return layers.some(({ mlp, headThreshold }) => mlp === 'predicted' || headThreshold !== null);
+}
+
+/** Null where no stop reads them. */
+function needed({ stops }: Chosen, predictors: Predictors | null): Predictors | null {
+  return Object.values(stops).some(usesPredictors) ? predictors : null;
+}
+
+/** Mean logarithm of how much faster than dense the stops are; a stop that is missing is dense. */
+function gain({ frontier }: Chosen): number {
+  return frontier.reduce((sum, { speedup }) => sum + Math.log(speedup), 0);
+}
+
+function none(layers: number): null[] {
+  return Array.from({ length: layers }, () => null);
 }
 
 /** Whole documents of all kinds in turns: how much of a copy of the output head is checked depends on the text. */
@@ -249,11 +344,10 @@ function once(): (candidate: Candidate) => boolean {
   return ({ plan }) => !seen.has(keyOf(plan)) && Boolean(seen.add(keyOf(plan)));
 }
 
-function nothingFound({ info }: Runtime, missed: boolean): HunchError {
+function nothingFound({ info }: Runtime): HunchError {
   return new HunchError(
     'pack-invalid',
-    missed
-      ? `${info.name} gets no pack: what ran faster than dense missed its limit of quality on text that it was not chosen on. It goes on as before.`
-      : `${info.name} gets no pack: on this machine no way to skip parts of it was both faster than dense and within its limit of quality. It goes on as before.`,
+    `${info.name} gets no pack: on this machine no way to skip parts of it was both faster than dense and within its limit of quality ` +
+      'on text that it was not chosen on. It goes on as before.',
   );
 }

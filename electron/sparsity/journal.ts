@@ -14,9 +14,8 @@ export class Journal {
     this.results = new Map(Object.entries(read(file, identity)));
   }
 
-  /** How many results an earlier run left. */
-  get size(): number {
-    return this.results.size;
+  has(name: string): boolean {
+    return this.results.has(name);
   }
 
   /** The result of this name, made now if there is none. Results must be plain data. */

@@ -25,8 +25,8 @@ export interface SearchOptions {
   /** For the timing. */
   text: Int32Array;
   journal: Journal;
-  /** Further ways to run the layers, such as with predictors. */
-  layerChoices?: { name: string; layers: LayerPlan[] }[];
+  /** Further ways to run the layers, such as with predictors. Costs: KL per dropped energy, by layer. */
+  furtherChoices?(curves: GateCurve[], costs: number[]): Promise<{ name: string; layers: LayerPlan[] }[]>;
   /** 0…1 */
   onStep(fraction: number, detail: string): void;
   /** Called often; may throw. */
@@ -84,16 +84,18 @@ export class Search {
 
   async run(): Promise<SearchResult> {
     const { spec, canSkip } = this.o;
-    const others = this.o.layerChoices ?? [];
-    const layerChoices = [...others];
+    const choices: { name: string; layers: LayerPlan[] }[] = [];
+    let others = 0;
     const sensitivity = Array.from({ length: spec.layers }, (_, i) => i);
     if (canSkip) {
       const curves = await this.curves();
       const costs = await this.costs(curves);
       sensitivity.sort((a, b) => costs[a]! - costs[b]!);
-      for (const kl of gateLevels) layerChoices.push(this.gateChoice(curves, costs, kl));
+      choices.push(...((await this.o.furtherChoices?.(curves, costs)) ?? []));
+      others = choices.length;
+      for (const kl of gateLevels) choices.push(this.gateChoice(curves, costs, kl));
     }
-    await this.choosePairs(await this.measureHalves(layerChoices, others.length));
+    await this.choosePairs(await this.measureHalves(choices, others));
     return { candidates: this.pool.sort((a, b) => b.speedup - a.speedup), sensitivity };
   }
 

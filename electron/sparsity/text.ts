@@ -125,6 +125,27 @@ async function sampleWindows({ tokenizer }: Runtime, text: string): Promise<Wind
   return windows;
 }
 
+/**
+ * More text of the model's own, without end, other than `calibrationText` has: chats and free text in turns. `after`: tokens of it
+ * that were read before, about.
+ */
+export async function* trainingText(runtime: Runtime, session: NativeSession, after = 0): AsyncGenerator<Int32Array> {
+  for (let index = Math.ceil(after / 256); ; index++) {
+    const chat = index % 2 === 0;
+    const list = chat ? prompts.chats : prompts.openings;
+    const text = list[(index >> 1) % list.length]!;
+    const prompt = chat ? await runtime.encodeChat(text) : await openingTokens(runtime, text, index);
+    const reply = await generate(session, prompt, {
+      ...sampling,
+      temperature: chat ? 0.8 : 1,
+      seed: firstSeed + 1_000_003 + index,
+      maxTokens: Math.min(runtime.info.contextLength - prompt.length, windowTokens - (prompt.length % 128)),
+      stopTokens: chat ? runtime.tokenizer.stopTokens : [],
+    });
+    if (reply.length > 0) yield Int32Array.from([...prompt, ...reply]);
+  }
+}
+
 /** Whole windows of every kind that hold about this share of the scored tokens; or each cut to `longest` scored tokens. */
 export function portion(windows: readonly Window[], share: number, longest = Infinity): Window[] {
   const scored = ({ tokens, from }: Window): number => Math.min(longest, tokens.length - 1 - from);
