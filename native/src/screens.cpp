@@ -13,7 +13,7 @@ namespace hunch {
 namespace {
 
 constexpr uint32_t kGateBits = 2;
-constexpr uint32_t kWideBlocks = 2;  // of 32 columns, which hold most of the inputs' energy
+constexpr uint32_t kWideBlocks = 4;  // of 32 columns, which hold most of the inputs' energy
 
 Status no_memory() {
   return Status::error("out-of-memory", "There is no memory left for the low-bit copies that this place of the slider uses. Choose a denser one, or a smaller model.");
