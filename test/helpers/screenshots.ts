@@ -101,7 +101,25 @@ export async function takeScreenshots(folder: string, onSaved: (file: string) =>
     await shoot('problem-light');
     await button(page, 'Dismiss').click();
 
+    // The sparse starter, whose pack came along.
+    await page.evaluate(
+      (modelId) => (globalThis as unknown as WithApi).api.models.select({ modelId }),
+      'smollm2-135m-instruct-relu',
+    );
+    await modelReady(page);
+    await newChat();
+    await page.keyboard.press('Control+.');
+    const slider = page.getByRole('slider', { name: /sparsity/i });
+    await slider.focus();
+    await page.keyboard.press('PageUp');
+    await page.keyboard.press('PageUp');
+    await send(page, sky);
+    await followReply(page);
+    await shoot('sparsity-light');
     await theme('dark');
+    await shoot('sparsity-dark');
+    await page.keyboard.press('Control+.');
+
     await openChat(page, palindrome);
     await resize(running, 700, 600);
     await page.getByRole('complementary', { name: 'Sidebar' }).waitFor({ state: 'detached' });
