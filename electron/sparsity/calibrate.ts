@@ -203,7 +203,11 @@ class Calibrator {
   /** In most models predictors cost more than they save, or there is nothing to predict. */
   private async train(written: CalibrationText, curves: GateCurve[], costs: number[]): Promise<Trained['choices']> {
     const { runtime, session, journal } = this;
-    if (!hasZeros(runtime.spec) || !canPay(runtime.spec)) return [];
+    if (!hasZeros(runtime.spec)) return [];
+    const pays = await journal.remember('predictors pay', () =>
+      canPay(runtime, session, mixed(written.heldOut), () => this.check()),
+    );
+    if (!pays) return [];
     const seconds = this.options.seconds ?? usualSeconds;
     this.trained = await train(runtime, {
       ...{ session, journal, curves, costs, stateFile: stateFile(this.model.target) },

@@ -48,11 +48,6 @@ export function qualityByKind(
   );
 }
 
-/** The upper bound of the rise of perplexity on the kind of text that suffers most. */
-export function worstRise(windows: readonly Window[], results: readonly Comparison[]): number {
-  return Math.max(...Object.values(qualityByKind(windows, results)).map(({ upper }) => upper - 1));
-}
-
 /** The same for equal plans only. */
 export function keyOf(plan: Plan | null): string {
   return createHash('sha256').update(JSON.stringify(plan)).digest('hex').slice(0, 16);

@@ -8,9 +8,10 @@ import type {
   ScoreThreshold,
 } from '../engine/addon';
 import type { Runtime } from '../engine/runtime';
+import { forceShare } from './forced';
 import { droppedEnergy, gatedLayer, type GateCurve } from './gates';
 import type { Journal } from './journal';
-import { compareOn, qualityOf } from './measure';
+import { compareOn, measureSpeeds, qualityOf } from './measure';
 import type { PackPredictors } from './pack';
 import { trainingText, type Window } from './text';
 
@@ -39,20 +40,34 @@ export interface TrainingOptions {
   check(): void;
 }
 
+const whole = { bits: 0 as const, margin: 0 };
 const source = 'attention'; // sees more of the layer's own input than the layer before does, and is early enough to fetch by
 const rank = 64;
 const recalls = [0.9, 0.95, 0.97, 0.98, 0.985, 0.99, 0.993, 0.996, 0.998];
 /** What the neurons that a predictor misses may cost together, in units of `costs`. */
 const missLevels = [0.003, 0.01, 0.03, 0.1, 0.3];
 const slices = 4; // of the fine-tuning, between which it is tried
+const clearly = 1.03; // faster
 const worthwhile = 0.97; // of the KL before: less gain ends the training
 
 /**
- * Whether predictors can pay: all of a model's gates must cost clearly more to read than a predictor of theirs, and what they let
- * through must be zero elsewhere.
+ * Whether predictors can pay on this machine: steps with random ones that name twice as many neurons as are active must be faster
+ * than `exact`, though they compute fewer than real ones would. Replaces the model's predictors.
  */
-export function canPay({ width, ffnWidth }: Pick<ModelSpec, 'width' | 'ffnWidth'>): boolean {
-  return predictorCost({ width, ffnWidth }) < 0.5;
+export async function canPay(
+  { model, spec }: Runtime,
+  session: NativeSession,
+  text: Int32Array,
+  check: () => void,
+): Promise<boolean> {
+  if (predictorCost(spec) > 0.5) return false;
+  const exact = { layers: Array.from({ length: spec.layers }, () => gatedLayer(0)), vocabulary: whole };
+  const options = { text, steps: 48, depth: Math.min(64, text.length >> 2), neurons: spec.ffnWidth, onRound: check };
+  const [active] = await measureSpeeds(session, [exact], { ...options, rounds: 1 });
+  const share = Math.min(0.9, 2 * active!.density);
+  const plan = await forceShare(model, session, spec, { share, of: 'named', rank, later: source });
+  const [, predicted] = await measureSpeeds(session, [exact, plan], { ...options, rounds: 5 });
+  return predicted!.speedup > clearly;
 }
 
 /** Bytes of a predictor (half precision, then 8 bits) over those of a layer's gate at 4.5 bits. */
@@ -109,7 +124,7 @@ export function forgetTraining(stateFile: string): void {
 async function capture(runtime: Runtime, calibration: NativeCalibration, o: TrainingOptions): Promise<void> {
   const detail = 'Listening to the model while it writes.';
   o.onProgress(0, detail);
-  o.session.setPlan({ layers: o.costs.map(() => gatedLayer(0)), vocabulary: { bits: 0, margin: 0 } });
+  o.session.setPlan({ layers: o.costs.map(() => gatedLayer(0)), vocabulary: whole });
   let { tokens } = await calibration.statistics();
   if (tokens >= o.tokens) return;
   for await (const window of trainingText(runtime, o.session, tokens)) {
@@ -160,7 +175,7 @@ async function inLoop(
   await runtime.model.setPredictors(predictors);
   const thresholds = await calibration.thresholds(0.98);
   const layers = thresholds.map(({ threshold }) => predictedLayer(threshold));
-  const plan = { layers, vocabulary: { bits: 0 as const, margin: 0 } };
+  const plan = { layers, vocabulary: whole };
   return qualityOf(await compareOn(session, plan, probe, check)).kl;
 }
 

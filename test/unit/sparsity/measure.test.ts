@@ -1,6 +1,6 @@
 import { describe, expect, it } from 'vitest';
 import type { Comparison } from '../../../electron/engine/addon';
-import { keyOf, median, qualityByKind, qualityOf, worstRise } from '../../../electron/sparsity/measure';
+import { keyOf, median, qualityByKind, qualityOf } from '../../../electron/sparsity/measure';
 import { mlpShare, oracleCeiling } from '../../../electron/sparsity/oracle';
 import { portion, type Window } from '../../../electron/sparsity/text';
 import { plan } from './helpers';
@@ -42,11 +42,12 @@ describe('quality', () => {
     expect(Math.log(single.upper)).toBeCloseTo(Math.sqrt(2 * 0.02) / 10);
   });
 
-  it('is judged by the kind of text that suffers most', () => {
+  it('is of each kind of text apart', () => {
     const windows = [window('chat', 9, 0), window('free', 9, 0), window('chat', 9, 0), window('free', 9, 0)];
     const results = [compared(200, 200), compared(205, 200), compared(201, 201), compared(206, 201)];
     expect(qualityByKind(windows, results).chat!.ratio).toBe(1);
-    expect(worstRise(windows, results)).toBeCloseTo(Math.expm1(0.05));
+    expect(qualityByKind(windows, results).free!.ratio).toBeCloseTo(Math.exp(0.05));
+    expect(qualityByKind(windows, results)).not.toHaveProperty('sample');
   });
 });
 
