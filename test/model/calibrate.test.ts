@@ -2,7 +2,7 @@ import { copyFileSync, existsSync, mkdtempSync, readFileSync, readdirSync, write
 import { tmpdir } from 'node:os';
 import path from 'node:path';
 import { afterEach, describe, expect, it } from 'vitest';
-import { stopLimits, stopPosition, type CalibrationStatus } from '../../electron/contract/sparsity';
+import { stopLimits, stopNames, stopPosition, type CalibrationStatus } from '../../electron/contract/sparsity';
 import { hashOf } from '../../electron/engine/modelPack';
 import { Runtime } from '../../electron/engine/runtime';
 import { calibrate } from '../../electron/sparsity/calibrate';
@@ -162,7 +162,11 @@ describe('hunch', () => {
     expect(exitCode).toBe(0);
     const result = JSON.parse(stdout) as { path: string; frontier: { stop: string }[] };
     expect(result).toMatchObject({ command: 'calibrate', path: path.join(out, 'opt.hunchpack') });
-    expect(result.frontier.slice(0, 2).map(({ stop }) => stop)).toEqual(['dense', 'exact']);
+    // Which stops a model this small gets depends on the moment's speeds; that there are faster ones, in their order, does not.
+    const stops = result.frontier.map(({ stop }) => stop);
+    expect(stops[0]).toBe('dense');
+    expect(stops.length).toBeGreaterThan(1);
+    expect(stops).toEqual(stopNames.filter((name) => stops.includes(name)));
     expect(existsSync(packPath(file))).toBe(false);
   });
 
