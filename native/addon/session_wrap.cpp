@@ -1,6 +1,7 @@
 #include "session_wrap.h"
 
 #include <algorithm>
+#include <chrono>
 
 namespace hunch {
 
@@ -34,27 +35,35 @@ bool SessionWrap::closed(Napi::Env env) const {
 
 namespace {
 
-// Tokens gathered by the decode thread until the JavaScript thread comes to fetch them.
+// Tokens gathered by the decode thread until the JavaScript thread comes to fetch them. It is called often enough for any screen and no oftener:
+// each call takes a core away from the lanes for a moment.
 struct Outbox {
+  static constexpr std::chrono::milliseconds kPause{8};
   struct Token {
     int32_t id;
     std::vector<uint8_t> frame;  // empty = none
   };
   std::mutex mutex;
   std::vector<Token> tokens;
+  bool called = false;  // a call is on its way
+  std::chrono::steady_clock::time_point last{};
 };
 
-void post_tokens(const std::shared_ptr<Reply>& reply, const std::shared_ptr<Outbox>& outbox, int32_t id, std::span<const uint8_t> frame) {
+// At the end: whatever waits.
+void post_tokens(const std::shared_ptr<Reply>& reply, const std::shared_ptr<Outbox>& outbox, bool at_end) {
   {
     std::lock_guard lock(outbox->mutex);
-    outbox->tokens.push_back({id, {frame.begin(), frame.end()}});
-    if (outbox->tokens.size() > 1) return;  // a call is already on its way
+    const auto now = std::chrono::steady_clock::now();
+    if (outbox->tokens.empty() || outbox->called || (!at_end && now - outbox->last < Outbox::kPause)) return;
+    outbox->called = true;
+    outbox->last = now;
   }
   reply->post([outbox](Napi::Env env, Napi::Function on_event) {
     std::vector<Outbox::Token> tokens;
     {
       std::lock_guard lock(outbox->mutex);
       tokens.swap(outbox->tokens);
+      outbox->called = false;
     }
     Napi::Array ids = Napi::Array::New(env, tokens.size()), frames = Napi::Array::New(env, tokens.size());
     bool captured = false;
@@ -69,6 +78,14 @@ void post_tokens(const std::shared_ptr<Reply>& reply, const std::shared_ptr<Outb
     if (captured) event.Set("frames", frames);
     on_event.Call({event});
   });
+}
+
+void post_token(const std::shared_ptr<Reply>& reply, const std::shared_ptr<Outbox>& outbox, int32_t id, std::span<const uint8_t> frame) {
+  {
+    std::lock_guard lock(outbox->mutex);
+    outbox->tokens.push_back({id, {frame.begin(), frame.end()}});
+  }
+  post_tokens(reply, outbox, false);
 }
 
 // The arguments that score and scoreGreedy share.
@@ -96,7 +113,7 @@ Napi::Value SessionWrap::generate(const Napi::CallbackInfo& info) {
   queue_->push([reply, prompt, options, cancel, session = session_] {
     auto outbox = std::make_shared<Outbox>();
     GenerateEvents events;
-    events.token = [&](int32_t id, std::span<const uint8_t> frame) { post_tokens(reply, outbox, id, frame); };
+    events.token = [&](int32_t id, std::span<const uint8_t> frame) { post_token(reply, outbox, id, frame); };
     events.prefill = [&](uint32_t done, uint32_t total) {
       reply->post([done, total](Napi::Env e, Napi::Function on_event) {
         Napi::Object event = Napi::Object::New(e);
@@ -108,6 +125,7 @@ Napi::Value SessionWrap::generate(const Napi::CallbackInfo& info) {
     };
     GenerateResult result;
     const Status done = session->generate(*prompt, *options, events, *cancel, result);
+    post_tokens(reply, outbox, true);
     reply->settle(done, [result](Napi::Env e) -> Napi::Value { return from_result(e, result); });
   });
   return reply->promise();
@@ -264,8 +282,9 @@ Napi::Value SessionWrap::trace(const Napi::CallbackInfo& info) {
   queue_->push([reply, tokens, from, cancel, session = session_] {
     auto outbox = std::make_shared<Outbox>();
     auto nll = std::make_shared<std::vector<float>>();
-    const auto token = [&](int32_t id, std::span<const uint8_t> frame) { post_tokens(reply, outbox, id, frame); };
+    const auto token = [&](int32_t id, std::span<const uint8_t> frame) { post_token(reply, outbox, id, frame); };
     const Status done = session->trace(*tokens, (uint32_t)from, token, *cancel, *nll);
+    post_tokens(reply, outbox, true);
     reply->settle(done, [nll](Napi::Env e) -> Napi::Value { return from_floats(e, *nll); });
   });
   return reply->promise();

@@ -2,72 +2,121 @@
 
 #include <algorithm>
 #include <bit>
-#include <cmath>
-#include <cstring>
 
 #include "frames.h"
 
 namespace hunch {
 
-void Capture::allocate(const ModelSpec& m, unsigned lanes, uint32_t part_neurons) {
-  const size_t n = (size_t)m.layers * m.ffn_width, h = (size_t)m.layers * m.heads;
-  block = summary_block(m);
+void BlockCounts::allocate(size_t cells) {
+  for (auto* counts : {&named, &idle, &active, &missed}) counts->assign(cells, 0);
+  peak.assign(cells, 0);
+}
+
+// What is all 0 is left alone: at a thousand tokens a second that counts.
+void BlockCounts::clear() {
+  if (any_named) std::fill(named.begin(), named.end(), 0);
+  if (any_idle) std::fill(idle.begin(), idle.end(), 0);
+  if (any_missed) std::fill(missed.begin(), missed.end(), 0);
+  any_named = any_idle = any_missed = false;
+  std::fill(active.begin(), active.end(), 0);
+  std::fill(peak.begin(), peak.end(), 0.0f);
+}
+
+static void add_counts(std::vector<uint16_t>& to, const std::vector<uint16_t>& from) {
+  uint16_t* __restrict__ a = to.data();
+  const uint16_t* __restrict__ b = from.data();
+  for (size_t i = 0; i < to.size(); i++) a[i] = (uint16_t)(a[i] + b[i]);
+}
+
+void BlockCounts::add(const BlockCounts& other) {
+  if (other.any_named) add_counts(named, other.named);
+  if (other.any_idle) add_counts(idle, other.idle);
+  if (other.any_missed) add_counts(missed, other.missed);
+  any_named |= other.any_named, any_idle |= other.any_idle, any_missed |= other.any_missed;
+  add_counts(active, other.active);
+  float* __restrict__ a = peak.data();
+  const float* __restrict__ b = other.peak.data();
+  for (size_t i = 0; i < peak.size(); i++) a[i] = a[i] < b[i] ? b[i] : a[i];
+}
+
+void Capture::allocate(const ModelSpec& m, unsigned lane_count, uint32_t part_neurons) {
+  const size_t heads = (size_t)m.layers * m.heads;
+  const uint32_t block = summary_block(m);
+  shift = (uint32_t)std::countr_zero(block);
   blocks = (m.ffn_width + block - 1) / block;
-  states.assign(n, 0);
-  values.assign(n, 0);
-  gates.assign(n, 0);
-  head_flags.assign(h, 0);
-  head_norms.assign(h, 0);
+  head_flags.assign(heads, 0);
+  head_norms.assign(heads, 0);
   layers.assign(m.layers, {});
-  bytes.assign((size_t)lanes * (m.layers + 2), 0);
-  audited.assign((size_t)lanes * part_neurons, 0);
-  for (auto* cells : {&named, &computed, &active, &missed}) cells->assign((size_t)m.layers * blocks, 0);
-  peak.assign((size_t)m.layers * blocks, 0);
-}
-
-void Capture::note_dense(const ModelSpec& m, uint32_t layer, uint32_t begin, uint32_t end, const float* h) {
-  const size_t at = (size_t)layer * m.ffn_width + begin;
-  std::copy_n(h, end - begin, values.data() + at);
-  if (m.activation != Activation::relu && m.activation != Activation::drelu) {
-    std::fill_n(states.data() + at, end - begin, (uint8_t)(kComputed | kActive));
-    return;
+  lanes.assign(lane_count, {});
+  total.allocate((size_t)m.layers * blocks);
+  for (LaneCapture& l : lanes) {
+    for (NeuronList* list : {&l.active, &l.idle, &l.named, &l.missed}) {
+      list->begin.assign(m.layers + 1, 0);
+      list->index.resize((size_t)m.layers * m.ffn_width);
+    }
+    l.value.resize((size_t)m.layers * m.ffn_width);
+    l.gate.resize((size_t)m.layers * m.ffn_width);
+    l.audit_gates.assign(part_neurons, 0);
+    l.bytes.assign(m.layers + 2, 0);
+    l.blocks.allocate((size_t)m.layers * blocks);
   }
-  for (uint32_t i = 0; i < end - begin; i++) states[at + i] = h[i] != 0 ? kComputed | kActive : kComputed;
 }
 
-// How many of these states have each bit; eight at a time.
-static void count_states(const uint8_t* state, uint32_t n, uint32_t (&count)[4]) {
-  constexpr uint64_t ones = 0x0101010101010101;
-  uint32_t i = 0;
-  for (; i + 8 <= n; i += 8) {
-    uint64_t eight;
-    std::memcpy(&eight, state + i, 8);
-    for (unsigned bit = 0; bit < 4; bit++) count[bit] += (uint32_t)std::popcount(eight >> bit & ones);
+void Capture::begin_step() {
+  for (LaneCapture& l : lanes) {
+    for (NeuronList* list : {&l.active, &l.idle, &l.named, &l.missed}) {
+      list->size = 0;
+      std::fill(list->begin.begin(), list->begin.end(), 0);
+    }
+    l.audited.clear();
+    std::fill(l.bytes.begin(), l.bytes.end(), 0);  // a lane that takes no part reads nothing
+    l.blocks.clear();
   }
-  for (; i < n; i++)
-    for (unsigned bit = 0; bit < 4; bit++) count[bit] += state[i] >> bit & 1;
 }
 
-static float largest(const float* v, uint32_t n) {
-  float lane[16] = {};
-  uint32_t i = 0;
-  for (; i + 16 <= n; i += 16)
-    for (uint32_t j = 0; j < 16; j++) lane[j] = std::max(lane[j], std::fabs(v[i + j]));
-  for (; i < n; i++) lane[0] = std::max(lane[0], std::fabs(v[i]));
-  return *std::max_element(lane, lane + 16);
+void Capture::note_named(unsigned lane, uint32_t layer, uint32_t first, const uint32_t* chosen, uint32_t n) {
+  LaneCapture& l = lanes[lane];
+  l.blocks.any_named |= n > 0;
+  for (uint32_t i = 0; i < n; i++) {
+    l.blocks.named[(size_t)layer * blocks + ((first + chosen[i]) >> shift)]++;
+    if (full) l.named.index[l.named.size++] = first + chosen[i];
+  }
 }
 
-void Capture::summarise(const ModelSpec& m, uint32_t layer) {
-  LayerNotes& notes = layers[layer];
-  notes.named = notes.computed = notes.active = notes.missed = 0;
-  for (uint32_t b = 0; b < blocks; b++) {
-    const uint32_t begin = b * block, n = std::min(block, m.ffn_width - begin);
-    const size_t at = (size_t)layer * m.ffn_width + begin, cell = (size_t)layer * blocks + b;
-    uint32_t count[4] = {};
-    count_states(states.data() + at, n, count);
-    notes.named += count[0], notes.computed += count[1], notes.active += count[2], notes.missed += count[3];
-    named[cell] = (uint16_t)count[0], computed[cell] = (uint16_t)count[1], active[cell] = (uint16_t)count[2], missed[cell] = (uint16_t)count[3];
-    peak[cell] = count[2] ? largest(values.data() + at, n) : 0;
+void Capture::note_audited(unsigned lane, uint32_t first, const uint32_t* chosen, uint32_t n) {
+  for (uint32_t i = 0; i < n; i++) lanes[lane].audited.push_back(first + chosen[i]);
+}
+
+void Capture::note_dense(const ModelSpec& m, unsigned lane, uint32_t layer, uint32_t begin, uint32_t end, const float* h) {
+  const bool zeros = m.activation == Activation::relu || m.activation == Activation::drelu;
+  for (uint32_t i = begin; i < end; i++) {
+    const uint32_t self = 0;
+    if (zeros && h[i - begin] == 0) note_idle(lane, layer, i);
+    else note_active(lane, layer, i, &self, 1, h + (i - begin), nullptr);
+  }
+}
+
+void Capture::end_layer(unsigned lane, uint32_t layer) {
+  LaneCapture& l = lanes[lane];
+  const auto active = l.active.index.begin();
+  const auto last = std::set_difference(l.audited.begin(), l.audited.end(), active + l.active.begin[layer], active + l.active.size, l.missed.index.begin() + l.missed.size);
+  l.missed.size = (uint32_t)(last - l.missed.index.begin());
+  l.audited.clear();
+  l.blocks.any_missed |= l.missed.size > l.missed.begin[layer];
+  for (size_t i = l.missed.begin[layer]; i < l.missed.size; i++) l.blocks.missed[(size_t)layer * blocks + (l.missed.index[i] >> shift)]++;
+  for (NeuronList* list : {&l.active, &l.idle, &l.named, &l.missed}) list->begin[layer + 1] = list->size;
+}
+
+void Capture::sum_up() {
+  total.clear();
+  for (const LaneCapture& l : lanes) total.add(l.blocks);
+  computed.resize(total.active.size());
+  for (size_t c = 0; c < computed.size(); c++) computed[c] = (uint16_t)(total.idle[c] + total.active[c]);
+  for (size_t i = 0; i < layers.size(); i++) {
+    LayerNotes& n = layers[i];
+    n.named = n.computed = n.active = n.missed = 0;
+    for (size_t c = i * blocks; c < (i + 1) * blocks; c++)
+      n.named += total.named[c], n.computed += computed[c], n.active += total.active[c], n.missed += total.missed[c];
   }
 }
 

@@ -30,17 +30,17 @@ struct Writer {
 uint64_t attention_bytes(const Layer& l) { return l.q.bytes() + l.k.bytes() + l.v.bytes() + l.o.bytes(); }
 uint64_t packed_bytes(const Layer& l) { return l.up.present() ? l.gate.bytes() + l.up.bytes() + l.down.bytes() : 0; }
 
-// The weights that lane's counts name between two marks; what is always read is not among them.
-uint64_t counted(const Capture& c, size_t layers, unsigned lanes, size_t from, size_t to) {
+// The weights that the lanes' counts name between two marks; what is always read is not among them.
+uint64_t counted(const Capture& c, size_t from, size_t to) {
   uint64_t sum = 0;
-  for (unsigned l = 0; l < lanes; l++) sum += c.bytes[l * (layers + 2) + to] - c.bytes[l * (layers + 2) + from];
+  for (const LaneCapture& l : c.lanes) sum += l.bytes[to] - l.bytes[from];
   return sum;
 }
 
-void put_header(Writer& w, uint32_t magic, const Model& model, const Capture& c, unsigned lanes, const FrameHead& head, uint32_t block, uint32_t blocks) {
+void put_header(Writer& w, uint32_t magic, const Model& model, const Capture& c, const FrameHead& head, uint32_t block, uint32_t blocks) {
   const ModelSpec& m = model.spec;
   for (uint32_t v : {magic, head.sequence, head.position, (uint32_t)head.token, m.layers, m.ffn_width, m.heads, block, blocks, (uint32_t)c.audit}) w.put(v);
-  const float read = (float)(model.always_bytes + counted(c, m.layers, lanes, 0, m.layers + 1));
+  const float read = (float)(model.always_bytes + counted(c, 0, m.layers + 1));
   for (float v : {c.microseconds, read, (float)model.weight_bytes_per_token, c.predictor_microseconds}) w.put(v);
   w.put((uint32_t)m.activation);
   w.put(0u);
@@ -53,7 +53,7 @@ void put_header(Writer& w, uint32_t magic, const Model& model, const Capture& c,
     w.put((uint8_t)((n.heads_predicted ? 1 : 0) | (n.names ? 2 : 0) | (n.gates_known ? 4 : 0)));
     w.put(heads);
     w.put(n.microseconds);
-    w.put((float)(attention_bytes(l) + packed_bytes(l) + counted(c, m.layers, lanes, i, i + 1)));
+    w.put((float)(attention_bytes(l) + packed_bytes(l) + counted(c, i, i + 1)));
     w.put((float)(attention_bytes(l) + (l.up.present() ? packed_bytes(l) : l.rows.bytes())));
     for (uint32_t v : {n.named, n.computed, n.active, n.missed}) w.put(v);
     w.put(n.gate_threshold);
@@ -74,53 +74,46 @@ uint32_t summary_block(const ModelSpec& m) {
   return block;
 }
 
-void encode_summary(const Model& model, const Capture& c, unsigned lanes, const FrameHead& head, std::vector<uint8_t>& out) {
-  const size_t cells = c.named.size();
+void encode_summary(const Model& model, const Capture& c, const FrameHead& head, std::vector<uint8_t>& out) {
+  const BlockCounts& b = c.total;
+  const size_t cells = b.peak.size();
   out.clear();
+  out.reserve(kMostFrameBytes);
   Writer w{out};
-  put_header(w, kSummaryMagic, model, c, lanes, head, c.block, c.blocks);
-  for (const auto* counts : {&c.named, &c.computed, &c.active}) w.put_all(counts->data(), cells);
-  if (c.audit) w.put_all(c.missed.data(), cells);
-  w.put_all(c.peak.data(), cells);
+  put_header(w, kSummaryMagic, model, c, head, 1u << c.shift, c.blocks);
+  for (const auto* counts : {&b.named, &c.computed, &b.active}) w.put_all(counts->data(), cells);
+  if (c.audit) w.put_all(b.missed.data(), cells);
+  w.put_all(b.peak.data(), cells);
   w.put_all(c.head_flags.data(), c.head_flags.size());
   w.put_all(c.head_norms.data(), c.head_norms.size());
 }
 
-void encode_record(const Model& model, const Capture& c, unsigned lanes, const FrameHead& head, std::vector<uint8_t>& out) {
+void encode_record(const Model& model, const Capture& c, const FrameHead& head, std::vector<uint8_t>& out) {
   const ModelSpec& m = model.spec;
   const size_t row = ((size_t)m.ffn_width + 1) / 2;
   out.clear();
   Writer w{out};
-  put_header(w, kRecordMagic, model, c, lanes, head, 0, 0);
+  put_header(w, kRecordMagic, model, c, head, 0, 0);
   const size_t states = out.size();
   out.resize(states + (m.layers * row + 3) / 4 * 4);
-  for (uint32_t i = 0; i < m.layers; i++) {
-    const uint8_t* from = c.states.data() + (size_t)i * m.ffn_width;
-    uint8_t* to = out.data() + states + i * row;
-    for (uint32_t n = 0; n + 1 < m.ffn_width; n += 2) to[n / 2] = (uint8_t)(from[n] | from[n + 1] << 4);
-    if (m.ffn_width % 2) to[row - 1] = from[m.ffn_width - 1];
-  }
   size_t total = 0;
   for (const LayerNotes& n : c.layers) w.put(n.active), total += n.active;
-  const size_t values = out.size(), gates = values + total * sizeof(float);
+  size_t values = out.size(), gates = values + total * sizeof(float);
   out.resize(gates + total * sizeof(float));
-  size_t at = 0;
-  // A bit for each of 16 neurons, then only the active ones are visited.
-  const auto keep = [&](size_t n) {
-    std::memcpy(out.data() + values + at * sizeof(float), &c.values[n], sizeof(float));
-    std::memcpy(out.data() + gates + at * sizeof(float), &c.gates[n], sizeof(float));
-    at++;
-  };
-  for (size_t n = 0; n < c.states.size();) {
-    if (n + 8 > c.states.size()) {
-      if (c.states[n] & kActive) keep(n);
-      n++;
-      continue;
+  // The lanes' neurons follow each other, as they do within a lane.
+  for (uint32_t i = 0; i < m.layers; i++) {
+    uint8_t* to = out.data() + states + i * row;
+    const auto mark = [&](uint32_t n, unsigned state) { to[n / 2] = (uint8_t)(to[n / 2] | state << (n % 2 * 4)); };
+    for (const LaneCapture& l : c.lanes) {
+      for (uint32_t n : l.named.of(i)) mark(n, kNamed);
+      for (uint32_t n : l.missed.of(i)) mark(n, kMissed);
+      for (uint32_t n : l.idle.of(i)) mark(n, kComputed);
+      const std::span<const uint32_t> active = l.active.of(i);
+      for (uint32_t n : active) mark(n, kComputed | kActive);
+      std::memcpy(out.data() + values, l.value.data() + l.active.begin[i], active.size_bytes());
+      std::memcpy(out.data() + gates, l.gate.data() + l.active.begin[i], active.size_bytes());
+      values += active.size_bytes(), gates += active.size_bytes();
     }
-    uint64_t eight;
-    std::memcpy(&eight, &c.states[n], 8);
-    for (uint64_t left = eight & 0x0404040404040404; left; left &= left - 1) keep(n + (size_t)std::countr_zero(left) / 8);
-    n += 8;
   }
   w.put_all(c.head_flags.data(), c.head_flags.size());
   w.put_all(c.head_norms.data(), c.head_norms.size());

@@ -40,7 +40,8 @@ struct Lane {
     if (s.residuals && lane == 0 && done) std::copy_n(s.x.data(), model.spec.width, s.residuals + (size_t)(done - 1) * model.spec.width);
     Capture* c = capture();
     if (!c) return;
-    c->bytes[lane * (model.spec.layers + 2) + done] = s.neurons[lane].bytes;
+    c->lanes[lane].bytes[done] = s.neurons[lane].bytes;
+    if (done) c->end_layer(lane, done - 1);
     if (lane) return;
     const auto now = std::chrono::steady_clock::now();
     if (done) c->layers[done - 1].microseconds = std::chrono::duration<float, std::micro>(now - marked).count();
@@ -61,13 +62,8 @@ struct Lane {
     uint8_t* flags = c->head_flags.data() + (size_t)layer * model.spec.heads;
     for (uint32_t i = 0; i < model.spec.heads; i++) flags[i] = kept.empty() ? kHeadComputed : kept[i] ? kHeadNamed | kHeadComputed : 0;
   }
-  // Behind the last layer's barrier: the lanes divide the layers.
   void finish_capture() {
-    Capture* c = capture();
-    if (!c) return;
-    c->bytes[lane * (model.spec.layers + 2) + model.spec.layers + 1] = s.neurons[lane].bytes;
-    const Range mine = share_of(model.spec.layers);
-    for (uint32_t i = mine.begin; i < mine.end; i++) c->summarise(model.spec, i);
+    if (Capture* c = capture()) c->lanes[lane].bytes.back() = s.neurons[lane].bytes;
   }
 
   // Normalises (norm != null) and quantises [tokens][cols]. With one token every lane makes its own copy, which is cheaper than a barrier;
@@ -460,9 +456,10 @@ struct Lane {
     const Range mine = share_of(heads);
     for (uint32_t h = mine.begin; h < mine.end; h++) {
       const float* x = attention + (size_t)h * hw;
-      double sum = 0;
-      for (uint32_t i = 0; i < hw; i++) sum += (double)x[i] * x[i];
-      c->head_norms[(size_t)layer * heads + h] = kept && !kept[h] ? std::nanf("") : (float)std::sqrt(sum);
+      float sum[16] = {};  // side by side
+      for (uint32_t i = 0; i < hw; i++) sum[i % 16] += x[i] * x[i];
+      for (uint32_t i = 1; i < 16; i++) sum[0] += sum[i];
+      c->head_norms[(size_t)layer * heads + h] = kept && !kept[h] ? std::nanf("") : std::sqrt(sum[0]);
     }
     const std::vector<uint8_t>& silenced = s.heads[lane].silenced;
     for (uint32_t h = 0; h < silenced.size(); h++)
@@ -521,7 +518,7 @@ struct Lane {
           for (const Edit* e = first; e != last; e++) gate[(size_t)t * ff + e->index] = edited(*e, gate[(size_t)t * ff + e->index]);
         }
       }
-      if (Capture* c = capture()) c->note_dense(model.spec, index, begin, end, gate + begin);
+      if (Capture* c = capture()) c->note_dense(model.spec, lane, index, begin, end, gate + begin);
     });
   }
 };

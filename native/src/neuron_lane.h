@@ -122,8 +122,6 @@ struct NeuronLane {
 
   float* first_of(uint32_t turn, uint32_t t) const { return n.first[turn].data() + (size_t)t * r.part_neurons; }
   uint32_t* list_of(uint32_t turn, uint32_t t) const { return n.list[turn].data() + (size_t)t * r.part_neurons; }
-  Capture* capture() const { return w.capture(); }
-  uint8_t* states() const { return w.s.capture->states.data() + (size_t)layer * r.neurons; }  // while there is a capture
 
   float* sums(uint32_t t, uint32_t part) const { return w.s.parts.data() + ((size_t)t * r.parts + part) * r.columns.size(); }
 
@@ -160,11 +158,7 @@ struct NeuronLane {
   void choose(const NeuronRows::Slice& slice, uint32_t part, uint32_t turn, Ahead ahead) {
     const Range all = r.neurons_of(part), mine = r.neurons_of(slice);
     const uint32_t begin = all.begin - mine.begin, count = all.end - all.begin;
-    if (Capture* c = capture()) {
-      std::fill_n(states() + all.begin, count, (uint8_t)0);
-      std::fill_n(c->values.data() + (size_t)layer * r.neurons + all.begin, count, 0.0f);
-      if (c->audit && chosen_ahead()) audit(slice, all.begin, begin, count);
-    }
+    if (Capture* c = w.capture(); c && c->audit && chosen_ahead()) audit(*c, slice, all.begin, begin, count);
     if (plan.mlp == MlpRoute::screened && screen && screen->present()) {
       choose_by_screen(slice, all.begin, begin, count, turn);
       return;
@@ -191,27 +185,23 @@ struct NeuronLane {
 
   bool chosen_ahead() const { return (plan.mlp == MlpRoute::screened && screen && screen->present()) || (plan.mlp == MlpRoute::predicted && predictor); }
 
-  // Which of a part's neurons the exact route would compute: marks them as missed until they are computed.
-  void audit(const NeuronRows::Slice& slice, uint32_t global, uint32_t begin, uint32_t count) {
-    float* first = w.s.capture->audited.data() + (size_t)w.lane * r.part_neurons;
+  // Which of a part's neurons the exact route would compute.
+  void audit(Capture& c, const NeuronRows::Slice& slice, uint32_t global, uint32_t begin, uint32_t count) {
+    float* first = c.lanes[w.lane].audit_gates.data();
     w.k.dot_rows[(int)r.first]({slice.first + (size_t)begin * r.first_stride, r.first_stride, nullptr, count, r.width, input(0), first, {}});
     if (!r.gated && !l.up_bias.empty()) w.k.add(first, l.up_bias.data() + global, count);
-    const uint32_t active = select(first, count, 0, n.kept.data());
-    for (uint32_t i = 0; i < active; i++) states()[global + n.kept[i]] = kMissed;
+    c.note_audited(w.lane, global, n.kept.data(), select(first, count, 0, n.kept.data()));
   }
   // One token: what was computed of a part's chosen neurons [from, from + some).
   void note(Capture& c, const uint32_t* chosen, const float* first, uint32_t begin, uint32_t global, uint32_t some, const float* value) const {
     const bool zeros = w.model.spec.activation == Activation::relu || w.model.spec.activation == Activation::drelu;
-    float *values = c.values.data() + (size_t)layer * r.neurons + global, *gates = c.gates.data() + (size_t)layer * r.neurons + global;
-    uint8_t* state = states() + global;
-    for (uint32_t j = 0; j < some; j++) {
-      const uint32_t i = chosen[j];
-      const float gate = first[i - begin];
-      const bool active = plan.mlp != MlpRoute::dense || !zeros || gate > 0 || value[j] != 0;
-      state[i] = (uint8_t)((state[i] & kNamed) | kComputed | (active ? kActive : 0));
-      values[i] = value[j];
-      gates[i] = gate;
+    if (plan.mlp != MlpRoute::dense || !zeros) {
+      c.note_active(w.lane, layer, global, chosen, some, value, first - begin);
+      return;
     }
+    for (uint32_t j = 0; j < some; j++)
+      if (first[chosen[j] - begin] > 0 || value[j] != 0) c.note_active(w.lane, layer, global, chosen + j, 1, value + j, first - begin);
+      else c.note_idle(w.lane, layer, global + chosen[j]);
   }
 
   // Two tiers: a low-bit copy of the first rows names candidates, whose real rows decide.
@@ -255,8 +245,7 @@ struct NeuronLane {
                                 {slice.first, r.first_stride, r.first_stride, candidates + lead, named - lead}});
     if (!r.gated && !l.up_bias.empty())
       for (uint32_t i = 0; i < named; i++) value[i] += l.up_bias[global - begin + candidates[i]];
-    if (capture())
-      for (uint32_t i = 0; i < named; i++) states()[global - begin + candidates[i]] |= kNamed;
+    if (Capture* c = w.capture()) c->note_named(w.lane, layer, global - begin, candidates, named);
     const uint32_t count = select(value, named, 0, kept);
     for (uint32_t i = 0; i < count; i++) {
       chosen[i] = candidates[kept[i]];
@@ -310,7 +299,7 @@ struct NeuronLane {
       float* acc = sums(t, part);
       std::fill_n(acc, r.columns.size(), 0.0f);
       float *value = n.value.data(), *up = n.up.data();
-      for (uint32_t i = 0; i < count; i += together) {
+      for (uint32_t i = 0; i < count; i += together, value += together) {
         const uint32_t some = std::min(together, count - i);
         const uint32_t next = std::min(i + together, count), after = std::min(next + together, count);
         for (uint32_t j = 0; j < some; j++) value[j] = first[chosen[i + j] - begin];
@@ -326,10 +315,10 @@ struct NeuronLane {
         for (const Edit* e = edit; e != last_edit; e++)
           for (uint32_t j = 0; j < some; j++)
             if (global + chosen[i + j] == e->index) value[j] = edited(*e, value[j]);
-        if (Capture* c = capture()) note(*c, chosen + i, first, begin, global, some, value);
         w.k.add_rows[(int)r.down]({slice.bundles + r.down_offset, r.bundle_stride, chosen + i, value, some, r.width, acc,
                                   bundles(slice, chosen, next, after, r.down_offset, r.bundle_stride - r.down_offset)});
       }
+      if (Capture* c = w.capture()) note(*c, chosen, first, begin, global, count, n.value.data());
       if (w.s.counting) n.computed[layer] += count, n.bytes += (uint64_t)count * r.bundle_stride;
     }
   }

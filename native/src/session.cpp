@@ -160,9 +160,9 @@ Status Session::Impl::begin_capture(const CaptureOptions& options) try {
     made->allocate(engine.model.spec, engine.pool.size(), part);
     capture = std::move(made);
   }
-  std::fill(capture->bytes.begin(), capture->bytes.end(), 0);
   capture->on = true;
   capture->full = options.mode == CaptureMode::full;
+  capture->begin_step();
   capture->audit = options.audit_every && until_audit == 0;
   until_audit = options.audit_every ? (until_audit ? until_audit : options.audit_every) - 1 : 0;
   scratch.capture = capture.get();
@@ -176,9 +176,10 @@ void Session::Impl::end_capture(int32_t id, double seconds) {
   capture->microseconds = (float)(seconds * 1e6);
   std::lock_guard turn(engine.turn);
   const FrameHead head{engine.sequence++, (uint32_t)history.size() - 1, id};
-  encode_summary(engine.model, *capture, engine.pool.size(), head, frame);
+  capture->sum_up();
+  encode_summary(engine.model, *capture, head, frame);
   if (!capture->full) return;
-  encode_record(engine.model, *capture, engine.pool.size(), head, record);
+  encode_record(engine.model, *capture, head, record);
   engine.ring.write(head.sequence, record);
 }
 
