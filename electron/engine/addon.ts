@@ -325,6 +325,11 @@ export interface NativeModel {
   /** Replaces all predictors; sessions use them from their next token on. Errors: bad-request (shapes, values that are no numbers). */
   setPredictors(predictors: Predictors): Promise<void>;
   /**
+   * What the engine's own code says of a predictor's inputs [n][width]: scores [n][rows]. To compare it with another program that runs the
+   * predictor; factors as a calibration hands them out give the same to 1e-4. Errors: bad-request (no such predictor, sizes).
+   */
+  predict(layer: number, kind: 'mlp' | 'heads', inputs: Float32Array): Float32Array;
+  /**
    * Errors: bad-request (the model's neurons are not apart: load it with `byNeuron`), out-of-memory (more sums than momentBytes).
    */
   calibration(options: CalibrationOptions): Promise<NativeCalibration>;

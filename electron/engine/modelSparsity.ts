@@ -54,7 +54,7 @@ export class ModelSparsity {
     this.setSource(modelSource(this.spec, null));
     try {
       if (source.predictors) await this.model.setPredictors(source.predictors);
-      this.tryPlans(source);
+      await this.tryPlans(source);
     } catch (error) {
       throw fromNative(error);
     }
@@ -101,11 +101,14 @@ export class ModelSparsity {
     for (const [chatKey, session] of this.sessions.all()) this.move(chatKey, session, session.sparsity);
   }
 
-  /** Better now than in the middle of a reply. */
-  private tryPlans(source: SparsitySource): void {
+  /** A step of each, so that what is wrong is known, and the low-bit copies that plans read are made, before a reply needs them. */
+  private async tryPlans(source: SparsitySource): Promise<void> {
     const session = this.model.createSession({ contextLength: smallestContext });
     try {
-      for (const stop of source.state().stops) session.setPlan(source.plan(stopPosition(stop)));
+      for (const stop of source.state().stops) {
+        session.setPlan(source.plan(stopPosition(stop)));
+        await session.bench(0, 1);
+      }
     } finally {
       session.close();
     }
