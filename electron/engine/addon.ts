@@ -114,7 +114,7 @@ export interface Plan {
   /** The output head: 0 = whole; else logits come from a copy of so many bits, and those within `margin` of the best are recomputed. */
   vocabulary: { bits: 0 | 2 | 4; margin: number };
   /** Tokens after which the keys and values of these tokens are written again densely (Sirius, Zhou 2024), 1 to 256; absent or 0 = never. */
-  correctEvery?: number;
+  correctEvery?: number | undefined;
 }
 
 /** score[row] = bias + b · (relu?) (a · input). Which vector is read: the input of the layer before's MLP, of this layer's attention or MLP. */

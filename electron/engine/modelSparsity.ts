@@ -1,13 +1,11 @@
 import { stopPosition, type Sparsity } from '../contract/sparsity';
+import { corrected, keepsState } from '../sparsity/position';
 import type { PackResult } from '../sparsity/store';
 import type { GenerateOptions, ModelSpec, NativeModel, Plan } from './addon';
 import type { ChatSession, ChatSessions } from './chatSessions';
 import { fromNative } from './nativeError';
 import type { EngineSparsity } from './protocol';
 import { modelSource, type SparsitySource } from './sparsitySource';
-
-/** Tokens after which dense correction rewrites them: Sirius finds 16 to 20 enough. */
-const correctEvery = 16;
 
 /** Tokens; no session takes fewer. */
 const smallestContext = 16;
@@ -93,7 +91,7 @@ export class ModelSparsity {
 
   private planOf(sparsity: Sparsity | null): Plan | null {
     const plan = sparsity === null ? null : this.source.plan(sparsity.position);
-    return plan && sparsity?.correction && !isLossless(plan) ? { ...plan, correctEvery } : plan;
+    return plan && sparsity?.correction ? corrected(plan) : plan;
   }
 
   private setSource(source: SparsitySource): void {
@@ -116,12 +114,6 @@ export class ModelSparsity {
 }
 
 /** Nothing is left out but what is zero, so the text is dense's. */
-function isLossless({ layers, vocabulary }: Plan): boolean {
-  return (
-    vocabulary.bits === 0 &&
-    layers.every(
-      ({ mlp, gateThreshold, headThreshold }) =>
-        headThreshold === null && (mlp === 'dense' || (mlp === 'exact' && gateThreshold === 0)),
-    )
-  );
+function isLossless(plan: Plan): boolean {
+  return plan.vocabulary.bits === 0 && keepsState(plan);
 }

@@ -73,6 +73,7 @@ const sparsityStateSchema = z.object({
       agreement: z.number(),
       density: z.number(),
       bytesPerToken: z.number(),
+      corrected: z.object({ tokensPerSecond: z.number(), speedup: z.number(), perplexityRatio: z.number() }).optional(),
     }),
   ),
   measured: z.object({ date: z.string(), machine: z.string(), text: z.string(), tokens: z.number() }).nullable(),

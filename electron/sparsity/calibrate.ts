@@ -2,7 +2,7 @@ import { cpus } from 'node:os';
 import path from 'node:path';
 import { version } from '../../package.json';
 import { HunchError } from '../contract/errors';
-import type { CalibrationPhase, CalibrationStatus } from '../contract/sparsity';
+import type { CalibrationPhase, CalibrationStatus, FrontierPoint } from '../contract/sparsity';
 import type { NativeSession, Plan, Predictors } from '../engine/addon';
 import { hashOf } from '../engine/modelPack';
 import { fromNative } from '../engine/nativeError';
@@ -11,7 +11,7 @@ import { Journal } from './journal';
 import { compareOn, keyOf, measureSpeeds, qualityByKind, qualityOf, type Speed } from './measure';
 import type { GateCurve } from './gates';
 import { packFormat, packModel, type Pack, type PackPredictors, type PackStop } from './pack';
-import { exactPlan } from './position';
+import { corrected, exactPlan, keepsState } from './position';
 import { hasZeros, Search, type Candidate, type SearchResult } from './search';
 import { chooseStops, limitedStops, pointOf, type Chosen, type Judged, type Measured } from './stops';
 import { loadPack, packPath, writePack, type LoadedPack } from './store';
@@ -44,6 +44,8 @@ const sessionTokens = 1024;
 /** A stop that is slower than dense by more is none. */
 const slowest = 0.99;
 
+/** Plans that are tried with dense correction as well, the fastest ones: each costs a timing. */
+const mostCorrected = 2;
 const mostCaptured = 40_000; // tokens to train predictors on
 
 /** What predictors are trained on, between two runs. */
@@ -157,12 +159,53 @@ class Calibrator {
   ): Promise<Chosen> {
     this.session.setPlan(null);
     if (predictors) await this.runtime.model.setPredictors(predictors);
-    const [dense, exact, ...speeds] = await this.speeds([null, lossless, ...candidates.map(({ plan }) => plan)], bench);
-    const measured = candidates
+    // Correction is tried as well: it may hold a limit that the plan alone does not.
+    const tried = [
+      ...candidates,
+      ...candidates
+        .filter(({ plan }) => !keepsState(plan))
+        .slice(0, mostCorrected)
+        .map(withIt),
+    ];
+    const [dense, exact, ...speeds] = await this.speeds([null, lossless, ...tried.map(({ plan }) => plan)], bench);
+    const measured = tried
       .map(({ plan, rise }, i): Measured => ({ plan, rise, speed: speeds[i]! }))
       .filter(({ speed }) => speed.speedup >= slowest);
     const before = await this.lossless(lossless, [dense!, exact!], heldOut);
-    return chooseStops(measured, before, (candidate, stop) => this.judge(candidate, stop, heldOut));
+    const chosen = await chooseStops(measured, before, (candidate, stop) => this.judge(candidate, stop, heldOut));
+    return { ...chosen, frontier: await this.withCorrection(chosen, heldOut, bench) };
+  }
+
+  /** What dense correction would give at the stops whose keys and values it changes. */
+  private async withCorrection(
+    { stops, frontier }: Chosen,
+    heldOut: Window[],
+    bench: Int32Array,
+  ): Promise<Chosen['frontier']> {
+    const plans = frontier.map(({ stop }) => (stop === 'dense' ? undefined : stops[stop]));
+    const lossy = [
+      ...new Map(
+        plans.flatMap((plan) =>
+          plan && !plan.correctEvery && !keepsState(plan) ? [[keyOf(plan), plan] as const] : [],
+        ),
+      ),
+    ];
+    if (lossy.length === 0) return frontier;
+    const onCorrection = (): void => this.status('audit', 1, 'Timing and judging dense correction.');
+    const timed = [null, ...lossy.map(([, plan]) => corrected(plan))];
+    const [, ...speeds] = await this.speeds(timed, bench, onCorrection);
+    const found = new Map<string, FrontierPoint['corrected']>();
+    for (const [i, [key, plan]] of lossy.entries()) {
+      onCorrection();
+      const results = await this.compare(corrected(plan), portion(heldOut, 0.5), 'corrected');
+      const kinds = Object.values(qualityByKind(portion(heldOut, 0.5), results));
+      const { tokensPerSecond, speedup } = speeds[i]!;
+      found.set(key, { tokensPerSecond, speedup, perplexityRatio: Math.max(...kinds.map(({ ratio }) => ratio)) });
+    }
+    return frontier.map((point, i) => {
+      const figures = plans[i] && found.get(keyOf(plans[i]));
+      return figures ? { ...point, corrected: figures } : point;
+    });
   }
 
   private async write(lossless: Plan | null): Promise<CalibrationText> {
@@ -230,15 +273,16 @@ class Calibrator {
     }
   }
 
-  private speeds(plans: (Plan | null)[], bench: Int32Array): Promise<Speed[]> {
-    const detail = 'Timing what was found, beside dense.';
-    this.status('measuring', 0, detail);
+  private speeds(plans: (Plan | null)[], bench: Int32Array, status = this.timing): Promise<Speed[]> {
+    status(0);
     return measureSpeeds(this.session, plans, {
       ...{ text: bench, steps: 96, depth: Math.min(256, bench.length >> 2), rounds: 7 },
       neurons: this.runtime.spec.ffnWidth,
-      onRound: (done, rounds) => this.status('measuring', done / rounds, detail),
+      onRound: (done, rounds) => status(done / rounds),
     });
   }
+  private readonly timing = (fraction: number): void =>
+    this.status('measuring', fraction, 'Timing what was found, beside dense.');
 
   /** The stops without a limit: what they claim is checked. */
   private async lossless(
@@ -306,6 +350,11 @@ class Calibrator {
       throw new HunchError('cancelled', 'The calibration was stopped. Start it again to go on from there.');
     }
   }
+}
+
+/** What it rises by then is for the audit to tell. */
+function withIt({ plan, name, speedup }: Candidate): Candidate {
+  return { plan: corrected(plan), name: `${name}, corrected`, speedup, rise: 0 };
 }
 
 /** Plans that a pack's stops have; they are judged like new ones. */
