@@ -16,6 +16,7 @@ export const toWorkerSchema = z.discriminatedUnion('type', [
     path: z.string().min(1),
     threads: z.number().int().min(0),
     contextLength: z.number().int().positive(),
+    packFolder: z.string().min(1).optional(),
   }),
   z.object({
     type: z.literal('reply'),

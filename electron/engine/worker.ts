@@ -25,7 +25,7 @@ function send(message: FromWorker): void {
 }
 
 async function load(message: Extract<ToWorker, { type: 'load' }>): Promise<void> {
-  const { loadId, path, threads, contextLength } = message;
+  const { loadId, path, threads, contextLength, packFolder } = message;
   try {
     cancelCalibration();
     await calibrating?.over;
@@ -36,6 +36,7 @@ async function load(message: Extract<ToWorker, { type: 'load' }>): Promise<void>
     runtime = await Runtime.open(path, {
       threads,
       contextLength,
+      packFolder,
       onProgress: (fraction) => {
         const percent = Math.floor(fraction * 100);
         if (percent !== lastPercent) send({ type: 'loading', loadId, fraction });

@@ -1,10 +1,11 @@
+import { mkdir } from 'node:fs/promises';
 import { cpus } from 'node:os';
 import path from 'node:path';
 import { version } from '../../package.json';
 import { HunchError } from '../contract/errors';
 import type { CalibrationPhase, CalibrationStatus, FrontierPoint } from '../contract/sparsity';
 import type { NativeSession, Plan, Predictors } from '../engine/addon';
-import { hashOf } from '../engine/modelPack';
+import { hashOf, packTarget, readPack, whereItsPackLies } from '../engine/modelPack';
 import { fromNative } from '../engine/nativeError';
 import type { Runtime } from '../engine/runtime';
 import { Journal } from './journal';
@@ -14,7 +15,7 @@ import { packFormat, packModel, type Pack, type PackPredictors, type PackStop } 
 import { corrected, exactPlan, keepsState } from './position';
 import { hasZeros, Search, type Candidate, type SearchResult } from './search';
 import { chooseStops, limitedStops, pointOf, type Chosen, type Judged, type Measured } from './stops';
-import { loadPack, packPath, writePack, type LoadedPack } from './store';
+import { packPath, writePack, type LoadedPack } from './store';
 import { canPay, forgetTraining, train, type Trained } from './training';
 import { calibrationText, portion, textKinds, type CalibrationText, type Window } from './text';
 
@@ -26,7 +27,7 @@ export interface CalibrateOptions {
   sample?: string;
   /** How long it may take, about; slow models are measured on less text. */
   seconds?: number;
-  /** Another folder for the pack than the model's own. */
+  /** Another folder for the pack than the model's own (RuntimeOptions.packFolder). */
   folder?: string;
 }
 
@@ -68,7 +69,13 @@ const spans: Record<CalibrationPhase | 'sensitivity', [number, number]> = {
  * of the engine.
  */
 export async function calibrate(runtime: Runtime, options: CalibrateOptions): Promise<CalibrationResult> {
-  const target = path.join(options.folder ?? path.dirname(runtime.spec.path), path.basename(runtime.spec.path));
+  const target = options.folder === undefined ? runtime.packTarget : packTarget(runtime.spec.path, options.folder);
+  await mkdir(path.dirname(target), { recursive: true });
+  const own = path.dirname(runtime.packTarget);
+  const known = await whereItsPackLies(
+    options.folder === undefined ? runtime.spec.path : target,
+    options.folder ?? own,
+  );
   const sha256 = await hashOf(runtime.spec.path);
   const { isa } = runtime.info;
   const identity = JSON.stringify([version, sha256, isa, options.sample ?? null, options.seconds ?? null]);
@@ -76,7 +83,7 @@ export async function calibrate(runtime: Runtime, options: CalibrateOptions): Pr
   const session = runtime.openSession(Math.min(sessionTokens, runtime.info.trainedContext));
   try {
     journal.save(); // a folder that cannot be written to is better known now
-    const result = await new Calibrator(runtime, session, journal, options, { target, sha256 }).run();
+    const result = await new Calibrator(runtime, session, journal, options, { target, sha256, known }).run();
     journal.remove();
     forgetTraining(stateFile(target));
     return result;
@@ -90,7 +97,8 @@ export async function calibrate(runtime: Runtime, options: CalibrateOptions): Pr
   } finally {
     session.close();
     // The new pack, or the old one again.
-    await runtime.sparsity.usePack(await loadPack(runtime.spec.path, { sha256, spec: runtime.spec }));
+    const place = await whereItsPackLies(runtime.spec.path, own);
+    await runtime.sparsity.usePack(await readPack(runtime.spec, place));
   }
 }
 
@@ -111,7 +119,7 @@ class Calibrator {
     private readonly session: NativeSession,
     private readonly journal: Journal,
     private readonly options: CalibrateOptions,
-    private readonly model: { target: string; sha256: string },
+    private readonly model: { target: string; sha256: string; known: string | null },
   ) {}
 
   async run(): Promise<CalibrationResult> {
@@ -119,8 +127,8 @@ class Calibrator {
     const { spec } = runtime;
     const zeros = hasZeros(spec);
     const lossless = zeros ? exactPlan(spec.layers) : null;
-    const { target, sha256 } = this.model;
-    const known = (await loadPack(target, { sha256, spec })).pack;
+    const { target } = this.model;
+    const known = (await readPack(spec, this.model.known)).pack;
     this.status('capture', 0, 'Writing text to calibrate on.');
     // Predictors that are tried are set in the model; no chat may run on them.
     await runtime.sparsity.usePack({ pack: null, problem: null });
