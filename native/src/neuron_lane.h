@@ -169,23 +169,28 @@ struct NeuronLane {
       if (!r.gated && !l.up_bias.empty()) w.k.add(first, l.up_bias.data() + all.begin, count);
       if (const Tap* tap = w.s.tap)
         std::copy_n(first, count, w.s.tap->first.data() + ((size_t)layer * tap->tokens + first_token + t) * r.neurons + all.begin);
+      if (Capture* c = w.capture(); c && c->audit && plan.mlp != MlpRoute::dense) note_audited(*c, first, all.begin, count);
       n.count[turn][t] = select(first, count, begin, list_of(turn, t));
     }
   }
 
   bool chosen_ahead() const { return (plan.mlp == MlpRoute::screened && screen && screen->present()) || (plan.mlp == MlpRoute::predicted && predictor); }
 
-  // Which of a part's neurons the exact route would compute.
+  // Which of a part's neurons say anything, whatever the plan makes of that; without true zeros, those above its threshold.
   void audit(Capture& c, const NeuronRows::Slice& slice, uint32_t global, uint32_t begin, uint32_t count) {
     float* first = c.lanes[w.lane].audit_gates.data();
     w.k.dot_rows[(int)r.first]({slice.first + (size_t)begin * r.first_stride, r.first_stride, nullptr, count, r.width, input(0), first, {}});
     if (!r.gated && !l.up_bias.empty()) w.k.add(first, l.up_bias.data() + global, count);
-    c.note_audited(w.lane, global, n.kept.data(), select(first, count, 0, n.kept.data()));
+    note_audited(c, first, global, count);
   }
+  void note_audited(Capture& c, const float* first, uint32_t global, uint32_t count) {
+    uint32_t* kept = n.kept.data();
+    c.note_audited(w.lane, global, kept, zeros() ? w.k.select(first, count, 0, false, 0, kept) : select(first, count, 0, kept));
+  }
+  bool zeros() const { return w.model.spec.activation == Activation::relu || w.model.spec.activation == Activation::drelu; }
   // One token: what was computed of a part's chosen neurons [from, from + some).
   void note(Capture& c, const uint32_t* chosen, const float* first, uint32_t begin, uint32_t global, uint32_t some, const float* value) const {
-    const bool zeros = w.model.spec.activation == Activation::relu || w.model.spec.activation == Activation::drelu;
-    if (plan.mlp != MlpRoute::dense || !zeros) {
+    if (plan.mlp != MlpRoute::dense || !zeros()) {
       c.note_active(w.lane, layer, global, chosen, some, value, first - begin);
       return;
     }
@@ -251,14 +256,13 @@ struct NeuronLane {
   // Of a part's gates, those that are computed; `chosen` counts from the slice's first neuron.
   uint32_t select(const float* first, uint32_t count, uint32_t begin, uint32_t* chosen) const {
     const Activation act = w.model.spec.activation;
-    const bool zeros = act == Activation::relu || act == Activation::drelu;
     // What is zero is skipped in a batch whatever the plan says: it changes no bit of the result. One dense token reads all, as dense means.
-    if (plan.mlp == MlpRoute::dense && !(zeros && w.tokens > 1)) {
+    if (plan.mlp == MlpRoute::dense && !(zeros() && w.tokens > 1)) {
       for (uint32_t i = 0; i < count; i++) chosen[i] = begin + i;
       return count;
     }
     const float threshold = plan.mlp == MlpRoute::dense ? 0 : plan.gate_threshold;
-    if (zeros) return w.k.select(first, count, threshold, false, begin, chosen);
+    if (zeros()) return w.k.select(first, count, threshold, false, begin, chosen);
     float* value = n.value.data();
     std::copy_n(first, count, value);
     w.k.activate[(int)act](value, count);

@@ -230,6 +230,30 @@ TEST_CASE("capture: dense and exact agree on what is active; an audit finds what
   CHECK(named > 0);
 }
 
+TEST_CASE("capture: an audit finds what a threshold drops") {
+  const TinyModel model(kRelu);
+  const auto engine = load(model, 2);
+  REQUIRE(engine->set_ring(ring_path(), 1 << 20).ok());
+  const auto tokens = random_tokens(12, kRelu.vocabulary, 5);
+  std::vector<Traced> traced;
+  for (float threshold : {0.0f, 0.3f}) {
+    const auto session = open(*engine);
+    Plan plan = plan_of(kRelu.layers, MlpRoute::exact);
+    for (LayerPlan& l : plan.layers) l.gate_threshold = threshold;
+    REQUIRE(session->set_plan(&plan).ok());
+    traced.push_back(trace(*engine, *session, tokens, 4, 1));
+  }
+  const Frame &all = *traced[0].records[1], &some = *traced[1].records[1];
+  size_t missed = 0;
+  for (uint32_t n = 0; n < kRelu.ffn_width; n++) {  // the first layer: the same input
+    CHECK((all.states[n] & kMissed) == 0);
+    CHECK((all.states[n] != 0) == (some.states[n] != 0));
+    missed += some.states[n] == kMissed;
+  }
+  CHECK(missed > 0);
+  CHECK(some.layer_word(0, 7) == missed);
+}
+
 TEST_CASE("capture: heads that a plan skips have no norm, except on audit tokens") {
   TinyOptions o = kRelu;
   o.heads = 4, o.kv_heads = 2, o.head_width = 64;
