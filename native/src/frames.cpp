@@ -7,6 +7,7 @@ namespace hunch {
 namespace {
 
 constexpr uint32_t kSummaryMagic = 0x31464e48, kRecordMagic = 0x31524e48;  // 'HNF1', 'HNR1'
+constexpr uint32_t kAudit = 1, kNoneNamed = 2, kComputedIsActive = 4;  // sections of a summary that say nothing new are left out
 constexpr size_t kHeaderBytes = 64, kLayerBytes = 40;
 static_assert(std::endian::native == std::endian::little, "frames are written as they lie in memory");
 
@@ -37,9 +38,9 @@ uint64_t counted(const Capture& c, size_t from, size_t to) {
   return sum;
 }
 
-void put_header(Writer& w, uint32_t magic, const Model& model, const Capture& c, const FrameHead& head, uint32_t block, uint32_t blocks) {
+void put_header(Writer& w, uint32_t magic, const Model& model, const Capture& c, const FrameHead& head, uint32_t block, uint32_t blocks, uint32_t flags) {
   const ModelSpec& m = model.spec;
-  for (uint32_t v : {magic, head.sequence, head.position, (uint32_t)head.token, m.layers, m.ffn_width, m.heads, block, blocks, (uint32_t)c.audit}) w.put(v);
+  for (uint32_t v : {magic, head.sequence, head.position, (uint32_t)head.token, m.layers, m.ffn_width, m.heads, block, blocks, flags | (c.audit ? kAudit : 0)}) w.put(v);
   const float read = (float)(model.always_bytes + counted(c, 0, m.layers + 1));
   for (float v : {c.microseconds, read, (float)model.weight_bytes_per_token, c.predictor_microseconds}) w.put(v);
   w.put((uint32_t)m.activation);
@@ -80,8 +81,10 @@ void encode_summary(const Model& model, const Capture& c, const FrameHead& head,
   out.clear();
   out.reserve(kMostFrameBytes);
   Writer w{out};
-  put_header(w, kSummaryMagic, model, c, head, 1u << c.shift, c.blocks);
-  for (const auto* counts : {&b.named, &c.computed, &b.active}) w.put_all(counts->data(), cells);
+  put_header(w, kSummaryMagic, model, c, head, 1u << c.shift, c.blocks, (b.any_named ? 0 : kNoneNamed) | (b.any_idle ? 0 : kComputedIsActive));
+  if (b.any_named) w.put_all(b.named.data(), cells);
+  if (b.any_idle) w.put_all(c.computed.data(), cells);
+  w.put_all(b.active.data(), cells);
   if (c.audit) w.put_all(b.missed.data(), cells);
   w.put_all(b.peak.data(), cells);
   w.put_all(c.head_flags.data(), c.head_flags.size());
@@ -93,7 +96,7 @@ void encode_record(const Model& model, const Capture& c, const FrameHead& head, 
   const size_t row = ((size_t)m.ffn_width + 1) / 2;
   out.clear();
   Writer w{out};
-  put_header(w, kRecordMagic, model, c, head, 0, 0);
+  put_header(w, kRecordMagic, model, c, head, 0, 0, 0);
   const size_t states = out.size();
   out.resize(states + (m.layers * row + 3) / 4 * 4);
   size_t total = 0;

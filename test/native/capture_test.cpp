@@ -44,7 +44,7 @@ struct Frame {
     REQUIRE(bytes.size() > 64);
     const bool record = word(0) == 0x31524e48;
     REQUIRE((record || word(0) == 0x31464e48));
-    sequence = word(1), position = word(2), token = (int32_t)word(3), layers = word(4), neurons = word(5), heads = word(6), block = word(7), blocks = word(8), audit = word(9);
+    sequence = word(1), position = word(2), token = (int32_t)word(3), layers = word(4), neurons = word(5), heads = word(6), block = word(7), blocks = word(8), audit = word(9) & 1;
     at += layers * 40;
     if (record) {
       const size_t row = (neurons + 1) / 2;
@@ -64,7 +64,10 @@ struct Frame {
       CHECK(next == total);
     } else {
       const size_t cells = (size_t)layers * blocks;
-      named = take<uint16_t>(cells), computed = take<uint16_t>(cells), active = take<uint16_t>(cells);
+      named = word(9) & 2 ? std::vector<uint16_t>(cells) : take<uint16_t>(cells);
+      if (!(word(9) & 4)) computed = take<uint16_t>(cells);
+      active = take<uint16_t>(cells);
+      if (word(9) & 4) computed = active;
       if (audit) missed = take<uint16_t>(cells);
       peak = take<float>(cells);
     }
