@@ -1,0 +1,177 @@
+// One token's attention: queries, the new key and value are normalised and rotated, the key and value join the cache, and every block attends to some positions of
+// one KV head (flash-decoding, Dao 2023). The stage behind joins the parts.
+#pragma once
+
+#include "vector.cuh"
+
+namespace hunch::cuda {
+
+// RMS norm (if any) and rotation of a head of n numbers, by one warp, in shared memory.
+__device__ inline void turn(const Token& t, const Stage& s, const Norm& norm, const float* from, float* to, uint32_t n, uint32_t position, float scale) {
+  const uint32_t lane = threadIdx.x % 32;
+  float squares = 0;
+  for (uint32_t i = lane; i < n; i += 32) {
+    const float v = from[i];
+    to[i] = v;
+    squares += v * v;
+  }
+  if (norm.weight) {
+    const float k = rsqrtf(warp_sum(squares) / (float)n + t.epsilon);
+    for (uint32_t i = lane; i < n; i += 32) to[i] *= k * norm.weight[i];
+  }
+  __syncwarp();
+  if (s.cosine) {
+    const uint32_t half = s.rope_width / 2;
+    for (uint32_t i = lane; i < half; i += 32) {
+      const float c = s.cosine[(size_t)position * half + i], w = s.sine[(size_t)position * half + i];
+      float &a = to[s.neox ? i : 2 * i], &b = to[s.neox ? i + half : 2 * i + 1];
+      const float x = a, y = b;
+      a = x * c - y * w, b = x * w + y * c;
+    }
+    __syncwarp();
+  }
+  if (scale != 1)
+    for (uint32_t i = lane; i < n; i += 32) to[i] *= scale;
+}
+
+__device__ inline void unpack8(const uint4& w, float (&v)[8]) {
+  const uint32_t word[4] = {w.x, w.y, w.z, w.w};
+#pragma unroll
+  for (int i = 0; i < 4; i++) {
+    const float2 p = __half22float2(*reinterpret_cast<const __half2*>(&word[i]));
+    v[2 * i] = p.x, v[2 * i + 1] = p.y;
+  }
+}
+
+// Q queries of one KV head (in shared memory, scaled, of base 2) against positions [begin, end) of its cache.
+template <uint32_t Q>
+__device__ inline void attend(const Token& t, uint8_t* space, const float* queries, uint32_t head, uint32_t split, const uint16_t* keys, const uint16_t* values, uint32_t begin, uint32_t end,
+                              uint32_t count) {
+  const uint32_t hw = t.head_width, lane = threadIdx.x % 32, warp = threadIdx.x / 32;
+  uint32_t width = 1;  // lanes that share a position
+  while (width * 8 < hw) width *= 2;
+  const uint32_t at_once = 32 / width, sub = lane % width, group = lane / width;
+  const bool active = sub * 8 < hw;
+  float q[Q][8], acc[Q][8], max[Q], sum[Q];
+#pragma unroll
+  for (uint32_t j = 0; j < Q; j++) {
+    max[j] = -INFINITY, sum[j] = 0;
+#pragma unroll
+    for (uint32_t i = 0; i < 8; i++) acc[j][i] = 0, q[j][i] = active && j < count ? queries[j * hw + sub * 8 + i] : 0;
+  }
+  constexpr uint32_t kUnroll = 2;
+  const uint32_t step = kWarps * at_once;
+  for (uint32_t p0 = begin + warp * at_once; p0 < end; p0 += step * kUnroll) {
+    uint4 k[kUnroll], v[kUnroll];
+#pragma unroll
+    for (uint32_t u = 0; u < kUnroll; u++) {
+      const uint32_t p = p0 + u * step + group;
+      k[u] = v[u] = uint4{0, 0, 0, 0};
+      if (active && p < end) {
+        k[u] = *reinterpret_cast<const uint4*>(keys + (size_t)p * hw + sub * 8);
+        v[u] = *reinterpret_cast<const uint4*>(values + (size_t)p * hw + sub * 8);
+      }
+    }
+#pragma unroll
+    for (uint32_t u = 0; u < kUnroll; u++) {
+      const bool seen = p0 + u * step + group < end;
+      float x[8], y[8];
+      unpack8(k[u], x);
+      unpack8(v[u], y);
+#pragma unroll
+      for (uint32_t j = 0; j < Q; j++) {
+        float score = 0;
+#pragma unroll
+        for (uint32_t i = 0; i < 8; i++) score += q[j][i] * x[i];
+        for (uint32_t o = width / 2; o; o >>= 1) score += __shfl_xor_sync(~0u, score, o);
+        if (!seen) continue;
+        const float top = fmaxf(max[j], score), keep = exp2f(max[j] - top), w = exp2f(score - top);
+        max[j] = top;
+        sum[j] = sum[j] * keep + w;
+#pragma unroll
+        for (uint32_t i = 0; i < 8; i++) acc[j][i] = acc[j][i] * keep + w * y[i];
+      }
+    }
+  }
+  // Groups of lanes, then warps, then out.
+  float* shared = reinterpret_cast<float*>(space);  // [kWarps][Q][hw + 2]
+#pragma unroll
+  for (uint32_t j = 0; j < Q; j++) {
+    float top = max[j];
+    for (uint32_t o = width; o < 32; o <<= 1) top = fmaxf(top, __shfl_xor_sync(~0u, top, o));
+    const float keep = top == -INFINITY ? 0 : exp2f(max[j] - top);
+    float total = sum[j] * keep;
+    for (uint32_t o = width; o < 32; o <<= 1) total += __shfl_xor_sync(~0u, total, o);
+#pragma unroll
+    for (uint32_t i = 0; i < 8; i++) {
+      acc[j][i] *= keep;
+      for (uint32_t o = width; o < 32; o <<= 1) acc[j][i] += __shfl_xor_sync(~0u, acc[j][i], o);
+    }
+    float* to = shared + (warp * Q + j) * (hw + 2);
+    if (lane == 0) to[hw] = top, to[hw + 1] = total;
+    if (group == 0 && active)
+#pragma unroll
+      for (uint32_t i = 0; i < 8; i++) to[sub * 8 + i] = acc[j][i];
+  }
+  __syncthreads();
+  for (uint32_t i = threadIdx.x; i < count * hw; i += kThreads) {
+    const uint32_t j = i / hw, d = i % hw;
+    float top = -INFINITY;
+    for (uint32_t w = 0; w < kWarps; w++) top = fmaxf(top, shared[(w * Q + j) * (hw + 2) + hw]);
+    float total = 0, value = 0;
+    for (uint32_t w = 0; w < kWarps; w++) {
+      const float* from = shared + (w * Q + j) * (hw + 2);
+      const float keep = from[hw] == -INFINITY ? 0 : exp2f(from[hw] - top);
+      total += keep * from[hw + 1];
+      value += keep * from[d];
+    }
+    const size_t at = (size_t)(head + j) * t.max_splits + split;
+    t.part_acc[at * hw + d] = value;
+    if (d == 0) t.part_max[at] = top, t.part_sum[at] = total;
+  }
+  __syncthreads();
+}
+
+// Units of attention: KV heads x splits. Blocks past them are free.
+__device__ inline uint32_t attention_units(const Token& t, const Stage& s, uint32_t position) { return t.kv_heads * attention_splits(t, s, position); }
+
+__device__ __noinline__ void run_attention(const Token& t, Block& b, const Stage& s, uint8_t* space) {
+  const uint32_t hw = t.head_width, group = t.heads / t.kv_heads, position = b.position;
+  const uint32_t splits = attention_splits(t, s, position), units = t.kv_heads * splits;
+  const uint32_t from = s.window && position + 1 > s.window ? position + 1 - s.window : 0, seen = position + 1 - from;
+  float* queries = reinterpret_cast<float*>(space);        // [group][hw]
+  float* key = queries + group * hw;                       // [hw]
+  uint8_t* rest = space + ((group + 1) * hw * 4 + 15) / 16 * 16;
+  for (uint32_t u = blockIdx.x; u < units; u += gridDim.x) {
+    const uint32_t kv = u / splits, split = u % splits;
+    if (s.kept_heads) {  // a KV head whose queries are all skipped is not read
+      bool any = false;
+      for (uint32_t i = 0; i < s.kept_heads[0]; i++) any |= s.kept_heads[1 + i] / group == kv;
+      if (!any && split + 1 < splits) continue;
+    }
+    const bool last = split + 1 == splits;
+    const uint32_t begin = from + (uint32_t)((unsigned long long)seen * split / splits), end = from + (uint32_t)((unsigned long long)seen * (split + 1) / splits);
+    uint16_t *keys = s.keys + (size_t)kv * t.context * hw, *values = s.values + (size_t)kv * t.context * hw;
+    const uint32_t warp = threadIdx.x / 32, lane = threadIdx.x % 32;
+    for (uint32_t h = warp; h < group + (last ? 1 : 0); h += kWarps) {
+      if (h < group) turn(t, s, s.q_norm, s.qkv + (size_t)(kv * group + h) * hw, queries + h * hw, hw, position, s.query_scale);
+      else {
+        turn(t, s, s.k_norm, s.qkv + (size_t)(t.heads + kv) * hw, key, hw, position, 1);
+        __syncwarp();
+        const float* value = s.qkv + (size_t)(t.heads + t.kv_heads + kv) * hw;
+        for (uint32_t i = lane; i < hw; i += 32) {
+          keys[(size_t)position * hw + i] = __half_as_ushort(__float2half_rn(key[i]));
+          values[(size_t)position * hw + i] = __half_as_ushort(__float2half_rn(value[i]));
+        }
+      }
+    }
+    __syncthreads();
+    for (uint32_t first = 0; first < group; first += 4) {
+      const uint32_t count = min(4u, group - first);
+      if (group == 1) attend<1>(t, rest, queries, kv, split, keys, values, begin, end, 1);
+      else attend<4>(t, rest, queries + first * hw, kv * group + first, split, keys, values, begin, end, count);
+    }
+  }
+}
+
+}  // namespace hunch::cuda

@@ -1,0 +1,49 @@
+// What a block keeps in shared memory while it walks through a token.
+#pragma once
+
+#include "formats.cuh"
+
+namespace hunch::cuda {
+
+struct Block {
+  Stage stage[2];             // the one at hand and the next
+  Vector vector;
+  uint8_t* ring;              // [kWarps][ring bytes] rows on their way
+  float* acc;                 // [width] an MLP by neuron's sums
+  float sums[kSums];          // of rows, by part of the columns
+  float scratch[64];
+  uint32_t kept[1 + kMaxHeads];  // heads that this layer computes: count, list
+  uint32_t ids[kNeuronBatch];
+  float gates[kNeuronBatch];
+  uint32_t before[kMaxBlocks + 1];
+  uint32_t list_count;
+  uint32_t target;            // of the barrier
+  int position, known, broken, with_logits;
+};
+
+// Which rows of a matrix a block multiplies: row i is begin + i, or as a list says, or counts only the rows of heads that are kept.
+struct Rows {
+  uint32_t begin;
+  const uint32_t* list;  // null: none
+  uint32_t paired;       // list holds neurons, each with two rows
+  uint32_t head_width;   // not 0: list holds heads
+  __device__ uint32_t operator()(uint32_t i) const {
+    if (head_width) return list[(begin + i) / head_width] * head_width + (begin + i) % head_width;
+    if (!list) return begin + i;
+    return paired ? list[i / 2] * 2 + i % 2 : list[i];
+  }
+};
+
+__device__ void make_vector(const Token& t, Block& b, const Stage& s);
+
+// The barrier behind the stage before, and what every stage does after it.
+__device__ __noinline__ void ready(const Token& t, Block& b, const Stage& s) {
+  if (!wait_for(t.barrier, b.target, t.spin_limit, &b.broken)) return;
+  if (s.clear) {
+    const uint2 mine = share(s.clear_n, blockIdx.x, gridDim.x);
+    for (uint32_t i = mine.x + threadIdx.x; i < mine.y; i += kThreads) s.clear[i] = 0;
+  }
+  if (s.source != Source::none) make_vector(t, b, s);
+}
+
+}  // namespace hunch::cuda
