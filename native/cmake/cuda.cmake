@@ -43,7 +43,7 @@ function(hunch_cuda_kernels target)
     string(TOUPPER ${name} upper)
     add_custom_command(OUTPUT "${image}"
       COMMAND "${CMAKE_COMMAND}" -E make_directory "${CMAKE_CURRENT_BINARY_DIR}/cuda"
-      COMMAND "${HUNCH_NVCC}" -std=c++20 -O3 --fatbin ${codes} -diag-suppress=186 -o "${image}" "${CMAKE_CURRENT_SOURCE_DIR}/kernels/cuda/${name}.cu"
+      COMMAND "${HUNCH_NVCC}" -std=c++20 -O3 --prec-div=false --prec-sqrt=false --fatbin ${codes} -diag-suppress=186 -o "${image}" "${CMAKE_CURRENT_SOURCE_DIR}/kernels/cuda/${name}.cu"
       DEPENDS "${CMAKE_CURRENT_SOURCE_DIR}/kernels/cuda/${name}.cu" ${headers}
       COMMENT "CUDA kernels: ${name} for ${HUNCH_CUDA_ARCHS}" VERBATIM)
     list(APPEND images "${image}")

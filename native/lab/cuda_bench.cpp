@@ -266,6 +266,21 @@ int main(int argc, char** argv) {
         }
       }
     }
+#ifdef HUNCH_MARKS
+    for (const Plan* p : {(const Plan*)nullptr, (const Plan*)&plan}) {
+      if (p && s.kept <= 0) continue;
+      time(p);
+      std::vector<long long> m((size_t)session->stages() * 8);
+      device->d.MemcpyDtoHAsync(m.data(), reinterpret_cast<cuda::DevicePointer>(session->marks()), m.size() * 8, nullptr);
+      device->d.StreamSynchronize(nullptr);
+      const int per = (session->stages() - 2) / (int)s.layers, from = per * (int)(s.layers / 2);
+      for (int i = from; i < from + 2 * per && i < session->stages(); i++) {
+        std::printf("  stage %3d:", i);
+        for (int k = 0; k < 8; k++) std::printf(" %7lld", m[i * 8 + k] ? m[i * 8 + k] - m[from * 8] : -1);
+        std::printf("\n");
+      }
+    }
+#endif
     std::vector<double> dense, sparse;
     for (int r = 0; r < rounds + 1; r++) {
       const double d = time(nullptr), p = s.kept > 0 ? time(&plan) : 0;

@@ -7,9 +7,10 @@
 namespace hunch::cuda {
 
 // RMS norm (if any) and rotation of a head of n numbers, by one warp, in shared memory.
-__device__ inline void turn(const Token& t, const Stage& s, const Norm& norm, const float* from, float* to, uint32_t n, uint32_t position, float scale) {
+__device__ __noinline__ void turn(const Token& t, const Stage& s, const Norm& norm, const float* from, float* to, uint32_t n, uint32_t position, float scale) {
   const uint32_t lane = threadIdx.x % 32;
   float squares = 0;
+#pragma unroll 1
   for (uint32_t i = lane; i < n; i += 32) {
     const float v = from[i];
     to[i] = v;
@@ -17,12 +18,14 @@ __device__ inline void turn(const Token& t, const Stage& s, const Norm& norm, co
   }
   if (norm.weight) {
     const float k = rsqrtf(warp_sum(squares) / (float)n + t.epsilon);
-    for (uint32_t i = lane; i < n; i += 32) to[i] *= k * norm.weight[i];
+  #pragma unroll 1
+  for (uint32_t i = lane; i < n; i += 32) to[i] *= k * norm.weight[i];
   }
   __syncwarp();
   if (s.cosine) {
     const uint32_t half = s.rope_width / 2;
-    for (uint32_t i = lane; i < half; i += 32) {
+  #pragma unroll 1
+  for (uint32_t i = lane; i < half; i += 32) {
       const float c = s.cosine[(size_t)position * half + i], w = s.sine[(size_t)position * half + i];
       float &a = to[s.neox ? i : 2 * i], &b = to[s.neox ? i + half : 2 * i + 1];
       const float x = a, y = b;
@@ -31,7 +34,8 @@ __device__ inline void turn(const Token& t, const Stage& s, const Norm& norm, co
     __syncwarp();
   }
   if (scale != 1)
-    for (uint32_t i = lane; i < n; i += 32) to[i] *= scale;
+  #pragma unroll 1
+  for (uint32_t i = lane; i < n; i += 32) to[i] *= scale;
 }
 
 __device__ inline void unpack8(const uint4& w, float (&v)[8]) {
@@ -59,33 +63,39 @@ __device__ inline void attend(const Token& t, uint8_t* space, const float* queri
 #pragma unroll
     for (uint32_t i = 0; i < 8; i++) acc[j][i] = 0, q[j][i] = active && j < count ? queries[j * hw + sub * 8 + i] : 0;
   }
-  constexpr uint32_t kUnroll = 2;
+  // A position's key and value are asked for while the one before is worked on.
   const uint32_t step = kWarps * at_once;
-  for (uint32_t p0 = begin + warp * at_once; p0 < end; p0 += step * kUnroll) {
-    uint4 k[kUnroll], v[kUnroll];
-#pragma unroll
-    for (uint32_t u = 0; u < kUnroll; u++) {
-      const uint32_t p = p0 + u * step + group;
-      k[u] = v[u] = uint4{0, 0, 0, 0};
-      if (active && p < end) {
-        k[u] = *reinterpret_cast<const uint4*>(keys + (size_t)p * hw + sub * 8);
-        v[u] = *reinterpret_cast<const uint4*>(values + (size_t)p * hw + sub * 8);
-      }
+  uint4 k{}, v{};
+  uint32_t p = begin + warp * at_once + group;
+  if (active && p < end) {
+    k = *reinterpret_cast<const uint4*>(keys + (size_t)p * hw + sub * 8);
+    v = *reinterpret_cast<const uint4*>(values + (size_t)p * hw + sub * 8);
+  }
+#pragma unroll 1
+  for (uint32_t p0 = begin + warp * at_once; p0 < end; p0 += step, p += step) {
+    float x[8], y[8];
+    unpack8(k, x);
+    unpack8(v, y);
+    const bool seen = p < end;
+    if (active && p + step < end) {
+      k = *reinterpret_cast<const uint4*>(keys + (size_t)(p + step) * hw + sub * 8);
+      v = *reinterpret_cast<const uint4*>(values + (size_t)(p + step) * hw + sub * 8);
     }
+    float score[Q];
 #pragma unroll
-    for (uint32_t u = 0; u < kUnroll; u++) {
-      const bool seen = p0 + u * step + group < end;
-      float x[8], y[8];
-      unpack8(k[u], x);
-      unpack8(v[u], y);
+    for (uint32_t j = 0; j < Q; j++) {
+      score[j] = 0;
+#pragma unroll
+      for (uint32_t i = 0; i < 8; i++) score[j] += q[j][i] * x[i];
+    }
+#pragma unroll 1
+    for (uint32_t o = width / 2; o; o >>= 1)
+#pragma unroll
+      for (uint32_t j = 0; j < Q; j++) score[j] += __shfl_xor_sync(~0u, score[j], o);
+    if (seen) {
 #pragma unroll
       for (uint32_t j = 0; j < Q; j++) {
-        float score = 0;
-#pragma unroll
-        for (uint32_t i = 0; i < 8; i++) score += q[j][i] * x[i];
-        for (uint32_t o = width / 2; o; o >>= 1) score += __shfl_xor_sync(~0u, score, o);
-        if (!seen) continue;
-        const float top = fmaxf(max[j], score), keep = exp2f(max[j] - top), w = exp2f(score - top);
+        const float top = fmaxf(max[j], score[j]), keep = exp2f(max[j] - top), w = exp2f(score[j] - top);
         max[j] = top;
         sum[j] = sum[j] * keep + w;
 #pragma unroll
@@ -95,30 +105,45 @@ __device__ inline void attend(const Token& t, uint8_t* space, const float* queri
   }
   // Groups of lanes, then warps, then out.
   float* shared = reinterpret_cast<float*>(space);  // [kWarps][Q][hw + 2]
+  float top[Q];
+#pragma unroll
+  for (uint32_t j = 0; j < Q; j++) top[j] = max[j];
+#pragma unroll 1
+  for (uint32_t o = width; o < 32; o <<= 1)
+#pragma unroll
+    for (uint32_t j = 0; j < Q; j++) top[j] = fmaxf(top[j], __shfl_xor_sync(~0u, top[j], o));
 #pragma unroll
   for (uint32_t j = 0; j < Q; j++) {
-    float top = max[j];
-    for (uint32_t o = width; o < 32; o <<= 1) top = fmaxf(top, __shfl_xor_sync(~0u, top, o));
-    const float keep = top == -INFINITY ? 0 : exp2f(max[j] - top);
-    float total = sum[j] * keep;
-    for (uint32_t o = width; o < 32; o <<= 1) total += __shfl_xor_sync(~0u, total, o);
+    const float keep = top[j] == -INFINITY ? 0 : exp2f(max[j] - top[j]);
+    sum[j] *= keep;
 #pragma unroll
-    for (uint32_t i = 0; i < 8; i++) {
-      acc[j][i] *= keep;
-      for (uint32_t o = width; o < 32; o <<= 1) acc[j][i] += __shfl_xor_sync(~0u, acc[j][i], o);
+    for (uint32_t i = 0; i < 8; i++) acc[j][i] *= keep;
+  }
+#pragma unroll 1
+  for (uint32_t o = width; o < 32; o <<= 1)
+#pragma unroll
+    for (uint32_t j = 0; j < Q; j++) {
+      sum[j] += __shfl_xor_sync(~0u, sum[j], o);
+#pragma unroll
+      for (uint32_t i = 0; i < 8; i++) acc[j][i] += __shfl_xor_sync(~0u, acc[j][i], o);
     }
+#pragma unroll
+  for (uint32_t j = 0; j < Q; j++) {
     float* to = shared + (warp * Q + j) * (hw + 2);
-    if (lane == 0) to[hw] = top, to[hw + 1] = total;
+    if (lane == 0) to[hw] = top[j], to[hw + 1] = sum[j];
     if (group == 0 && active)
 #pragma unroll
       for (uint32_t i = 0; i < 8; i++) to[sub * 8 + i] = acc[j][i];
   }
   __syncthreads();
+#pragma unroll 1
   for (uint32_t i = threadIdx.x; i < count * hw; i += kThreads) {
     const uint32_t j = i / hw, d = i % hw;
     float top = -INFINITY;
+#pragma unroll 4
     for (uint32_t w = 0; w < kWarps; w++) top = fmaxf(top, shared[(w * Q + j) * (hw + 2) + hw]);
     float total = 0, value = 0;
+#pragma unroll 4
     for (uint32_t w = 0; w < kWarps; w++) {
       const float* from = shared + (w * Q + j) * (hw + 2);
       const float keep = from[hw] == -INFINITY ? 0 : exp2f(from[hw] - top);
@@ -142,6 +167,7 @@ __device__ __noinline__ void run_attention(const Token& t, Block& b, const Stage
   float* queries = reinterpret_cast<float*>(space);        // [group][hw]
   float* key = queries + group * hw;                       // [hw]
   uint8_t* rest = space + ((group + 1) * hw * 4 + 15) / 16 * 16;
+#pragma unroll 1
   for (uint32_t u = blockIdx.x; u < units; u += gridDim.x) {
     const uint32_t kv = u / splits, split = u % splits;
     if (s.kept_heads) {  // a KV head whose queries are all skipped is not read
@@ -150,22 +176,25 @@ __device__ __noinline__ void run_attention(const Token& t, Block& b, const Stage
       if (!any && split + 1 < splits) continue;
     }
     const bool last = split + 1 == splits;
-    const uint32_t begin = from + (uint32_t)((unsigned long long)seen * split / splits), end = from + (uint32_t)((unsigned long long)seen * (split + 1) / splits);
+    const uint32_t begin = from + seen * split / splits, end = from + seen * (split + 1) / splits;
     uint16_t *keys = s.keys + (size_t)kv * t.context * hw, *values = s.values + (size_t)kv * t.context * hw;
     const uint32_t warp = threadIdx.x / 32, lane = threadIdx.x % 32;
+#pragma unroll 1
     for (uint32_t h = warp; h < group + (last ? 1 : 0); h += kWarps) {
       if (h < group) turn(t, s, s.q_norm, s.qkv + (size_t)(kv * group + h) * hw, queries + h * hw, hw, position, s.query_scale);
       else {
         turn(t, s, s.k_norm, s.qkv + (size_t)(t.heads + kv) * hw, key, hw, position, 1);
         __syncwarp();
         const float* value = s.qkv + (size_t)(t.heads + t.kv_heads + kv) * hw;
-        for (uint32_t i = lane; i < hw; i += 32) {
+      #pragma unroll 1
+  for (uint32_t i = lane; i < hw; i += 32) {
           keys[(size_t)position * hw + i] = __half_as_ushort(__float2half_rn(key[i]));
           values[(size_t)position * hw + i] = __half_as_ushort(__float2half_rn(value[i]));
         }
       }
     }
     __syncthreads();
+#pragma unroll 1
     for (uint32_t first = 0; first < group; first += 4) {
       const uint32_t count = min(4u, group - first);
       if (group == 1) attend<1>(t, rest, queries, kv, split, keys, values, begin, end, 1);

@@ -6,6 +6,10 @@
 namespace hunch::cuda {
 
 struct Block {
+  Token token;                // the launch's parameters: through a pointer they would come from memory
+#ifdef HUNCH_MARKS
+  int stage_index;
+#endif
   Stage stage[2];             // the one at hand and the next
   Vector vector;
   uint8_t* ring;              // [kWarps][ring bytes] rows on their way
@@ -34,16 +38,33 @@ struct Rows {
   }
 };
 
-__device__ void make_vector(const Token& t, Block& b, const Stage& s);
+// A thread's first columns of a norm's weights, which are there before the vector is.
+struct NormAhead {
+  float4 weight[2];
+};
+__device__ void make_vector(const Token& t, Block& b, const Stage& s, NormAhead ahead);
+__device__ inline NormAhead norm_ahead(const Stage& s) {
+  NormAhead a{};
+#pragma unroll
+  for (uint32_t i = 0; i < 2; i++) {
+    const uint32_t c = (threadIdx.x + i * kThreads) * 4;
+    if (s.norm.weight && c < s.n) a.weight[i] = __ldg(reinterpret_cast<const float4*>(s.norm.weight + c));
+  }
+  return a;
+}
 
 // The barrier behind the stage before, and what every stage does after it.
 __device__ __noinline__ void ready(const Token& t, Block& b, const Stage& s) {
+  const NormAhead ahead = norm_ahead(s);
+  HUNCH_MARK(1);
   if (!wait_for(t.barrier, b.target, t.spin_limit, &b.broken)) return;
+  HUNCH_MARK(2);
   if (s.clear) {
     const uint2 mine = share(s.clear_n, blockIdx.x, gridDim.x);
     for (uint32_t i = mine.x + threadIdx.x; i < mine.y; i += kThreads) s.clear[i] = 0;
   }
-  if (s.source != Source::none) make_vector(t, b, s);
+  if (s.source != Source::none) make_vector(t, b, s, ahead);
+  HUNCH_MARK(3);
 }
 
 }  // namespace hunch::cuda

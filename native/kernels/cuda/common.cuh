@@ -59,31 +59,30 @@ __device__ inline const uint8_t* row_of(const Matrix& m, uint32_t r) {
 
 // This block's share [x, y) of n things.
 __device__ inline uint2 share(uint32_t n, uint32_t block, uint32_t blocks) {
-  return {(uint32_t)((unsigned long long)n * block / blocks), (uint32_t)((unsigned long long)n * (block + 1) / blocks)};
+  return {n * block / blocks, n * (block + 1) / blocks};  // n times the blocks stays far below 2^32: a 64-bit division costs more than a row
 }
 
 // ---- The grid's barrier: everyone arrives, does what depends on nothing, and waits. ----
 __device__ inline void arrive(uint32_t* counter) {
   __syncthreads();
   if (threadIdx.x == 0) {
-    __threadfence();
     asm volatile("red.release.gpu.global.add.u32 [%0], 1;" ::"l"(counter) : "memory");
   }
 }
 // False: it has waited so long that something must be broken; the kernel then ends instead of hanging.
 __device__ inline bool wait_for(uint32_t* counter, uint32_t target, unsigned long long limit, int* broken) {
   if (threadIdx.x == 0) {
-    unsigned long long spins = 0;
-    for (;;) {
-      uint32_t v;
-      asm volatile("ld.acquire.gpu.global.u32 %0, [%1];" : "=r"(v) : "l"(counter) : "memory");
+    // No fence behind the wait: it would also wait for the weights that are on their way.
+    uint32_t v;
+    for (unsigned long long spins = 0;;) {
+      asm volatile("ld.relaxed.gpu.global.u32 %0, [%1];" : "=r"(v) : "l"(counter) : "memory");
       if ((int32_t)(v - target) >= 0) break;
       if (++spins > limit) {
         *broken = 1;
         break;
       }
     }
-    __threadfence();
+    asm volatile("ld.acquire.gpu.global.u32 %0, [%1];" : "=r"(v) : "l"(counter) : "memory");
   }
   __syncthreads();
   return *broken == 0;
@@ -111,6 +110,14 @@ __device__ inline void wait_copies() {
   __syncwarp();
 }
 __device__ inline void prefetch_l2(const void* p) { asm volatile("prefetch.global.L2 [%0];" ::"l"(p)); }
+
+// Where a block's time goes, for experiments: compile with -DHUNCH_MARKS.
+#ifdef HUNCH_MARKS
+#define HUNCH_MARK(i) \
+  if (threadIdx.x == 0 && blockIdx.x == 5) t.marks[b.stage_index * 8 + (i)] = clock64()
+#else
+#define HUNCH_MARK(i)
+#endif
 
 // A token's vector in shared memory, in the order in which the pieces of a chunk read it.
 struct Vector {

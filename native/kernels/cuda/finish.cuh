@@ -11,6 +11,7 @@ __device__ inline void run_finish(const Token& t, Block& b, State& state) {
   int stopped = 0;
   if (b.with_logits) {
     Best best;
+#pragma unroll 1
     for (uint32_t i = 0; i < gridDim.x; i++) best.join(t.best[i], t.best_sum[i], t.best_id[i]);
     const bool usable = best.max > -INFINITY && best.max < INFINITY && best.sum == best.sum;
     if (!usable) stopped = 3;

@@ -33,9 +33,23 @@ __device__ inline float reduce(const float (&a)[R], uint32_t lane) {
   }
 }
 
+// A thread's piece of the columns of the heads that are kept.
+template <Format F>
+__device__ inline void copy_of_heads(const Token& t, const Matrix& m, const uint8_t* row, uint8_t* slot, const uint32_t* heads, uint32_t piece, bool exists, uint32_t lane) {
+  if (!exists) return;
+  const uint32_t v = piece * piece_columns(F), p = (heads[v / t.head_width] * t.head_width + v % t.head_width) / piece_columns(F);
+  copy16(slot + lane * 16, row + plane_at<F>(p));
+  if (planes(F) == 2) copy16(slot + 512 + lane * 16, row + plane_at<F>(p) + plane_step(p, m.pieces));
+  const uint8_t* side = row + side_at<F>(p, m.pieces);
+  uint8_t* to = slot + 512 * planes(F) + lane * side_bytes(F);
+  if constexpr (side_bytes(F) == 2) *reinterpret_cast<uint16_t*>(to) = __ldg(reinterpret_cast<const uint16_t*>(side));
+  if constexpr (side_bytes(F) >= 4) *reinterpret_cast<uint32_t*>(to) = __ldg(reinterpret_cast<const uint32_t*>(side));
+  if constexpr (side_bytes(F) == 8) *reinterpret_cast<uint32_t*>(to + 4) = __ldg(reinterpret_cast<const uint32_t*>(side + 4));
+}
+
 // What the ring does for one matrix, in one warp.
 template <Format F>
-__device__ inline void multiply_rows(const Token& t, Block& b, const Stage& s, const Matrix& m, const Rows& rows, uint32_t count, uint32_t row_groups, uint32_t parts,
+__device__ inline void multiply_rows(const Token& t, Block& b, const Stage& s, const Matrix& m, Rows rows, uint32_t count, uint32_t row_groups, uint32_t parts,
                                      const uint32_t* heads, uint32_t used_pieces, bool wait) {
   using R = Ring<F>;
   const uint32_t lane = threadIdx.x % 32, warp = threadIdx.x / 32;
@@ -52,69 +66,63 @@ __device__ inline void multiply_rows(const Token& t, Block& b, const Stage& s, c
   const uint32_t mine = part < chunks ? (chunks - part + parts - 1) / parts : 0, batches = (n + R::rows - 1) / R::rows;
   const uint32_t groups = mine * batches;
 
-  const auto issue = [&](uint32_t g) {
-    if (g < groups) {
-      const uint32_t chunk = part + g % mine * parts, batch = g / mine;
-      uint8_t* slot = ring + g % R::depth * (R::rows * R::slot);
-      const uint32_t np = min(32u, used_pieces - chunk * 32);
+  // One loop for filling the ring and for going on, not unrolled: code that runs once a stage costs more to fetch than to run.
+  float acc[R::rows];
 #pragma unroll
-      for (uint32_t r = 0; r < R::rows; r++, slot += R::slot) {
-        if (batch * R::rows + r >= n) break;
-        const uint8_t* row = row_of(m, rows(first + batch * R::rows + r));
+  for (uint32_t r = 0; r < R::rows; r++) acc[r] = 0;
+  uint32_t in_batch = 0, batch = 0;               // of the group that is consumed
+  uint32_t ahead_in = 0, ahead_batch = 0, ahead_slot = 0, slot_at = 0;  // of the group that is asked for
+  const uint32_t last = max(groups, 1u);
+#pragma unroll 1
+  for (uint32_t turn = 0; turn < last + R::depth; turn++) {
+    if (turn == R::depth && wait) ready(t, b, s);
+    if (turn >= R::depth && turn - R::depth < groups) {
+      wait_copies<R::depth - 1>();
+      const uint32_t chunk = part + in_batch * parts;
+      const uint8_t* slot = ring + slot_at * (R::rows * R::slot);
+      slot_at = slot_at + 1 == R::depth ? 0 : slot_at + 1;
+      Piece<is_float(F)> x;
+      x.load(b.vector, chunk, lane);
+      const bool exists = chunk * 32 + lane < used_pieces;
+#pragma unroll
+      for (uint32_t r = 0; r < R::rows; r++) {
+        const float v = dot<F>(slot + r * R::slot + lane * 16, 512, slot + r * R::slot + 512 * planes(F) + lane * side_bytes(F), x);
+        acc[r] += exists ? v : 0.0f;
+      }
+      __syncwarp();
+      if (++in_batch == mine) {
+        const float v = reduce<R::rows>(acc, lane);
+        constexpr uint32_t each = 32 / R::rows;
+        const uint32_t row = batch * R::rows + lane / each;
+        if (lane % each == 0 && row < n) b.sums[(first + row) * parts + part] = v;
+#pragma unroll
+        for (uint32_t r = 0; r < R::rows; r++) acc[r] = 0;
+        in_batch = 0, batch++;
+      }
+    }
+    if (turn < groups) {
+      const uint32_t chunk = part + ahead_in * parts, np = min(32u, used_pieces - chunk * 32);
+      uint8_t* slot = ring + ahead_slot * (R::rows * R::slot);
+      ahead_slot = ahead_slot + 1 == R::depth ? 0 : ahead_slot + 1;
+      const uint32_t rows_here = min(R::rows, n - ahead_batch * R::rows);
+#pragma unroll 1
+      for (uint32_t r = 0; r < rows_here; r++, slot += R::slot) {
+        const uint8_t* row = row_of(m, rows(first + ahead_batch * R::rows + r));
         if (heads) {
-          if (lane < np) {
-            const uint32_t v = (chunk * 32 + lane) * piece_columns(F), p = (heads[v / t.head_width] * t.head_width + v % t.head_width) / piece_columns(F);
-            copy16(slot + lane * 16, row + plane_at<F>(p));
-            if (planes(F) == 2) copy16(slot + 512 + lane * 16, row + plane_at<F>(p) + plane_step(p, m.pieces));
-            const uint8_t* side = row + side_at<F>(p, m.pieces);
-            uint8_t* to = slot + 512 * planes(F) + lane * side_bytes(F);
-            if constexpr (side_bytes(F) == 2) *reinterpret_cast<uint16_t*>(to) = __ldg(reinterpret_cast<const uint16_t*>(side));
-            if constexpr (side_bytes(F) >= 4) *reinterpret_cast<uint32_t*>(to) = __ldg(reinterpret_cast<const uint32_t*>(side));
-            if constexpr (side_bytes(F) == 8) *reinterpret_cast<uint32_t*>(to + 4) = __ldg(reinterpret_cast<const uint32_t*>(side + 4));
-          }
+          copy_of_heads<F>(t, m, row, slot, heads, chunk * 32 + lane, lane < np, lane);
           continue;
         }
-        const uint8_t* from = row + chunk * (512 * planes(F));
+        const uint8_t* from = row + chunk * (512 * planes(F)) + lane * 16;
         if (lane < np) {
-          copy16(slot + lane * 16, from + lane * 16);
-          if (planes(F) == 2) copy16(slot + 512 + lane * 16, from + np * 16 + lane * 16);
+          copy16(slot + lane * 16, from);
+          if (planes(F) == 2) copy16(slot + 512 + lane * 16, from + np * 16);
         }
         if constexpr (side_bytes(F) > 0)
           if (lane * 16 < np * side_bytes(F)) copy16(slot + 512 * planes(F) + lane * 16, row + m.pieces * (16 * planes(F)) + chunk * (32 * side_bytes(F)) + lane * 16);
       }
+      if (++ahead_in == mine) ahead_in = 0, ahead_batch++;
     }
     commit();
-  };
-
-  for (uint32_t g = 0; g < R::depth; g++) issue(g);
-  if (wait) ready(t, b, s);
-
-  float acc[R::rows];
-#pragma unroll
-  for (uint32_t r = 0; r < R::rows; r++) acc[r] = 0;
-  for (uint32_t g = 0, in_batch = 0, batch = 0; g < groups; g++) {
-    wait_copies<R::depth - 1>();
-    const uint32_t chunk = part + in_batch * parts;
-    const uint8_t* slot = ring + g % R::depth * (R::rows * R::slot);
-    Piece<is_float(F)> x;
-    x.load(b.vector, chunk, lane);
-    const bool exists = chunk * 32 + lane < used_pieces;
-#pragma unroll
-    for (uint32_t r = 0; r < R::rows; r++) {
-      const float v = dot<F>(slot + r * R::slot + lane * 16, 512, slot + r * R::slot + 512 * planes(F) + lane * side_bytes(F), x);
-      acc[r] += exists ? v : 0.0f;
-    }
-    __syncwarp();
-    issue(g + R::depth);
-    if (++in_batch == mine) {
-      const float v = reduce<R::rows>(acc, lane);
-      constexpr uint32_t each = 32 / R::rows;
-      const uint32_t row = batch * R::rows + lane / each;
-      if (lane % each == 0 && row < n) b.sums[(first + row) * parts + part] = v;
-#pragma unroll
-      for (uint32_t r = 0; r < R::rows; r++) acc[r] = 0;
-      in_batch = 0, batch++;
-    }
   }
   if (mine == 0)  // a part without columns
     for (uint32_t i = lane; i < n; i += 32) b.sums[(first + i) * parts + part] = 0;
@@ -133,7 +141,7 @@ __device__ inline void divide(uint32_t rows_at_once, uint32_t count, uint32_t pi
 }
 
 // sums[i * parts + part] of rows(i), i < count <= kSums / parts; returns parts. All threads come; what they wrote is visible after the next __syncthreads().
-__device__ __noinline__ uint32_t multiply(const Token& t, Block& b, const Stage& s, const Matrix& m, const Rows& rows, uint32_t count, const uint32_t* heads, bool wait) {
+__device__ __noinline__ uint32_t multiply(const Token& t, Block& b, const Stage& s, const Matrix& m, Rows rows, uint32_t count, const uint32_t* heads, bool wait) {
   uint32_t row_groups, parts;
   const uint32_t at_once = planes(m.format) == 1 && m.format != Format::fives ? (kDeepRing ? 4 : 2) : (kDeepRing ? 2 : 1);
   divide(at_once, count, m.pieces, row_groups, parts);

@@ -20,23 +20,36 @@ __device__ inline void add_down(Block& b, const Matrix& m, uint32_t count, const
     for (uint32_t i = 0; i < piece_columns(F); i++) acc[i] = 0;
     if (mine) {
       const uint32_t at = plane_at<F>(p), step = plane_step(p, m.pieces), side = side_at<F>(p, m.pieces);
-#pragma unroll 4
+#pragma unroll (is_float(F) ? 4 : 2)
       for (uint32_t i = group; i < count; i += groups) {
         const uint8_t* row = row_of(m, b.ids[i]);
         add_piece<F>(row + at, step, row + side, h[i], acc);
       }
     }
-    for (uint32_t g = 0; g < groups; g++) {
-      if (g == group && mine)
+    // The groups' sums, in order, through the ring's memory, which is idle: [kWarps][16][32] floats at a time.
+    float* part_sums = reinterpret_cast<float*>(b.ring);
+    constexpr uint32_t kAtOnce = piece_columns(F) < 16 ? piece_columns(F) : 16;
 #pragma unroll
-        for (uint32_t i = 0; i < piece_columns(F); i++)
-          if (p * piece_columns(F) + i < m.cols) b.acc[p * piece_columns(F) + i] += acc[i];
+    for (uint32_t i0 = 0; i0 < piece_columns(F); i0 += kAtOnce) {
+#pragma unroll
+      for (uint32_t i = 0; i < kAtOnce; i++) part_sums[(warp * kAtOnce + i) * 32 + lane] = acc[i0 + i];
+      __syncthreads();
+#pragma unroll 1
+      for (uint32_t j = threadIdx.x; j < parts * kAtOnce * 32; j += kThreads) {
+        const uint32_t i = j / 32 % kAtOnce, in_part = j / 32 / kAtOnce, piece = (chunk0 + in_part) * 32 + lane;
+        if (piece >= m.pieces) continue;
+        float sum = 0;
+#pragma unroll 1
+        for (uint32_t g = 0; g < groups; g++) sum += part_sums[((g * parts + in_part) * kAtOnce + i) * 32 + lane];
+        b.acc[(i0 + i) * m.pieces + piece] += sum;
+      }
       __syncthreads();
     }
   }
 }
 
-__device__ __noinline__ void run_neurons(const Token& t, Block& b, const Stage& s) {
+// wait: ready() was not called yet, because the list was there before: rows are on their way while the stage before ends.
+__device__ __noinline__ void run_neurons(const Token& t, Block& b, const Stage& s, bool wait) {
   const uint32_t lane = threadIdx.x % 32, blocks = gridDim.x;
   const bool all = s.neurons == 2;
   uint32_t total = s.down.rows;
@@ -59,9 +72,11 @@ __device__ __noinline__ void run_neurons(const Token& t, Block& b, const Stage& 
     total = b.before[blocks];
   }
   if (threadIdx.x == 0 && blockIdx.x == 0 && s.neurons_counted) *s.neurons_counted += total;
-  for (uint32_t i = threadIdx.x; i < t.width; i += kThreads) b.acc[i] = 0;
+  const uint32_t per_piece = piece_columns(s.down.format);
+  for (uint32_t i = threadIdx.x; i < s.down.pieces * per_piece; i += kThreads) b.acc[i] = 0;
   const uint2 mine = share(total, blockIdx.x, blocks);
   bool any = false;
+#pragma unroll 1
   for (uint32_t begin = mine.x; begin < mine.y; begin += kNeuronBatch) {
     const uint32_t count = min(mine.y - begin, kNeuronBatch);
     any = true;
@@ -72,6 +87,7 @@ __device__ __noinline__ void run_neurons(const Token& t, Block& b, const Stage& 
         continue;
       }
       uint32_t low = 0, high = blocks;  // the last block whose list begins at or before
+#pragma unroll 1
       while (high - low > 1) {
         const uint32_t mid = (low + high) / 2;
         if (b.before[mid] <= begin + i) low = mid;
@@ -86,7 +102,13 @@ __device__ __noinline__ void run_neurons(const Token& t, Block& b, const Stage& 
     uint32_t parts = 0;
     if (pair || !(s.neurons == 1 && !s.gated)) {
       const Rows rows{0, b.ids, pair, 0};
-      parts = multiply(t, b, s, s.neurons == 1 ? s.up : s.first, rows, pair ? count * 2 : count, nullptr, false);
+      if (wait) {
+        const uint32_t lines = (s.down.pieces * (16 * planes(s.down.format) + side_bytes(s.down.format)) + 127) / 128;
+#pragma unroll 1
+        for (uint32_t i = threadIdx.x; i < count * lines; i += kThreads) prefetch_l2(row_of(s.down, b.ids[i / lines]) + i % lines * 128);
+      }
+      parts = multiply(t, b, s, s.neurons == 1 ? s.up : s.first, rows, pair ? count * 2 : count, nullptr, wait);
+      wait = false;
       __syncthreads();
     }
     for (uint32_t i = threadIdx.x; i < count; i += kThreads) {
@@ -106,10 +128,11 @@ __device__ __noinline__ void run_neurons(const Token& t, Block& b, const Stage& 
     __syncthreads();
     with_format(s.down.format, [&](auto tag) { add_down<decltype(tag)::value>(b, s.down, count, b.gates); });
   }
+  if (wait) ready(t, b, s);
   if (!any && blockIdx.x != 0) return;
   __syncthreads();
   for (uint32_t i = threadIdx.x; i < t.width; i += kThreads) {
-    const float v = b.acc[i] + (blockIdx.x == 0 && s.down_bias ? s.down_bias[i] : 0);
+    const float v = b.acc[i % per_piece * s.down.pieces + i / per_piece] + (blockIdx.x == 0 && s.down_bias ? s.down_bias[i] : 0);
     atomicAdd(reinterpret_cast<unsigned long long*>(s.sums + i), (unsigned long long)__float2ll_rn(v * 4294967296.0f));
   }
   __syncthreads();

@@ -138,6 +138,10 @@ struct Stage {
   uint32_t rope_width, neox, window;
   float query_scale;          // with log2 e
 
+  const uint8_t* ahead;       // what the blocks that attention leaves free ask for
+  uint32_t ahead_bytes;
+  uint32_t early_list;        // the lists were there two stages before, or are not needed
+
   // neurons: rows of `bundle`: gate (if gated), up, down
   uint32_t neurons;           // 0 none, 1 the lists' neurons, 2 all neurons, 3 the lists' neurons with their gates
   uint32_t gated;
@@ -185,6 +189,9 @@ struct Token {
   uint32_t at_float, at_quants, at_scales, at_ring, at_acc, shared_bytes;
   uint32_t max_float, max_quantised;
   unsigned long long spin_limit;
+#ifdef HUNCH_MARKS
+  long long* marks;  // [stages][8]
+#endif
 };
 
 }  // namespace hunch::cuda

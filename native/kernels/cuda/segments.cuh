@@ -7,6 +7,7 @@ namespace hunch::cuda {
 
 __device__ inline float sum_of(const Block& b, uint32_t i, uint32_t parts) {
   float v = 0;
+#pragma unroll 1
   for (uint32_t p = 0; p < parts; p++) v += b.sums[i * parts + p];
   return v;
 }
@@ -17,6 +18,7 @@ __device__ inline void append(Block& b, const Lists& to, uint32_t count, Keep&& 
   const uint32_t lane = threadIdx.x % 32, warp = threadIdx.x / 32;
   uint32_t* item = to.item + (size_t)blockIdx.x * to.capacity;
   float* value = to.value ? to.value + (size_t)blockIdx.x * to.capacity : nullptr;
+#pragma unroll 1
   for (uint32_t begin = 0; begin < count; begin += kThreads) {
     const uint32_t i = begin + threadIdx.x;
     uint32_t id = 0;
@@ -26,6 +28,7 @@ __device__ inline void append(Block& b, const Lists& to, uint32_t count, Keep&& 
     if (lane == 0) b.before[warp] = __popc(votes);
     __syncthreads();
     uint32_t at = b.list_count;
+#pragma unroll 1
     for (uint32_t w = 0; w < warp; w++) at += b.before[w];
     at += __popc(votes & ((1u << lane) - 1));
     if (kept && at < to.capacity) {
@@ -34,6 +37,7 @@ __device__ inline void append(Block& b, const Lists& to, uint32_t count, Keep&& 
     }
     __syncthreads();
     if (threadIdx.x == 0)
+#pragma unroll 1
       for (uint32_t w = 0; w < kWarps; w++) b.list_count += b.before[w];
     __syncthreads();
   }
@@ -42,6 +46,7 @@ __device__ inline void append(Block& b, const Lists& to, uint32_t count, Keep&& 
 __device__ inline void epilogue(const Token& t, Block& b, const Stage& s, const Segment& g, uint32_t begin, uint32_t count, uint32_t parts) {
   switch (g.epilogue) {
     case Epilogue::gate:
+#pragma unroll 1
       for (uint32_t i = threadIdx.x; i < count / 2; i += kThreads) {
         const float gate = sum_of(b, 2 * i, parts), up = sum_of(b, 2 * i + 1, parts) + (g.bias ? g.bias[begin / 2 + i] : 0);
         g.out[begin / 2 + i] = gated(s.act, gate, up);
@@ -61,6 +66,7 @@ __device__ inline void epilogue(const Token& t, Block& b, const Stage& s, const 
       });
       break;
     default:
+#pragma unroll 1
       for (uint32_t i = threadIdx.x; i < count; i += kThreads) {
         uint32_t r = begin + i;
         if (g.by_heads) r = b.kept[1 + r / t.head_width] * t.head_width + r % t.head_width;
@@ -97,6 +103,7 @@ struct Best {
 };
 
 __device__ inline void logits_end(const Token& t, Block& b, Best best) {
+#pragma unroll 1
   for (int o = 16; o; o >>= 1) {
     const float m = __shfl_xor_sync(~0u, best.max, o), s = __shfl_xor_sync(~0u, best.sum, o);
     const int i = __shfl_xor_sync(~0u, best.id, o);
@@ -106,6 +113,7 @@ __device__ inline void logits_end(const Token& t, Block& b, Best best) {
   if (threadIdx.x % 32 == 0) b.scratch[warp] = best.max, b.scratch[16 + warp] = best.sum, b.ids[warp] = (uint32_t)best.id;
   __syncthreads();
   if (threadIdx.x == 0) {
+#pragma unroll 1
     for (uint32_t w = 1; w < kWarps; w++) best.join(b.scratch[w], b.scratch[16 + w], (int)b.ids[w]);
     t.best[blockIdx.x] = best.max, t.best_sum[blockIdx.x] = best.sum, t.best_id[blockIdx.x] = best.id;
   }
@@ -113,11 +121,12 @@ __device__ inline void logits_end(const Token& t, Block& b, Best best) {
 }
 
 // block, blocks: which of those that share the work; wait: ready() was not called yet.
-__device__ inline void run_segments(const Token& t, Block& b, const Stage& s, uint32_t block, uint32_t blocks, bool wait) {
+__device__ __noinline__ void run_segments(const Token& t, Block& b, const Stage& s, uint32_t block, uint32_t blocks, bool wait) {
   if (wait && s.choose_heads) {  // whose rows come is known only then
     ready(t, b, s);
     wait = false;
   }
+#pragma unroll 1
   for (uint32_t i = 0; i < s.segments; i++) {
     const Segment& g = s.segment[i];
     const bool lists = g.epilogue == Epilogue::select || g.epilogue == Epilogue::score;
@@ -137,6 +146,7 @@ __device__ inline void run_segments(const Token& t, Block& b, const Stage& s, ui
         if (m.pair) continue;
         const uint2 theirs = share(m.rows, (block + j * 37) % blocks, blocks);
         const size_t bytes = min((size_t)(theirs.y - theirs.x) * m.stride, (size_t)131072);
+#pragma unroll 1
         for (size_t at = threadIdx.x * 128; at < bytes; at += kThreads * 128) prefetch_l2(m.data + (size_t)theirs.x * m.stride + at);
       }
     Best best;
@@ -147,7 +157,9 @@ __device__ inline void run_segments(const Token& t, Block& b, const Stage& s, ui
       const uint32_t parts = multiply(t, b, s, g.matrix, which, count, heads, wait);
       wait = false;
       __syncthreads();
+      HUNCH_MARK(4);
       if (g.epilogue == Epilogue::logits) {
+#pragma unroll 1
         for (uint32_t r = threadIdx.x; r < count; r += kThreads) {
           const float v = sum_of(b, r, parts) + (g.bias ? g.bias[which.begin + r] : 0);
           g.out[which.begin + r] = v;
@@ -158,6 +170,7 @@ __device__ inline void run_segments(const Token& t, Block& b, const Stage& s, ui
       }
       which.begin += count;
       __syncthreads();
+      HUNCH_MARK(5);
     } while (which.begin < mine.y);
     if (g.epilogue == Epilogue::logits) logits_end(t, b, best);
     if (lists && threadIdx.x == 0) s.lists.count[blockIdx.x] = min(b.list_count, s.lists.capacity);

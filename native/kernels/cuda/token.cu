@@ -5,35 +5,51 @@
 
 namespace hunch::cuda {
 
-extern "C" __global__ void __launch_bounds__(kThreads, 1) hunch_token(const __grid_constant__ Token t) {
+// Blocks that attention leaves free ask for the weights behind it, so that memory does not idle meanwhile.
+__device__ inline void ask_ahead(const Stage& s, uint32_t block, uint32_t blocks) {
+  const uint32_t lines = s.ahead_bytes / 128;
+  const uint2 mine = share(lines, block, blocks);
+#pragma unroll 1
+  for (uint32_t i = mine.x + threadIdx.x; i < mine.y; i += kThreads) prefetch_l2(s.ahead + (size_t)i * 128);
+}
+
+extern "C" __global__ void __launch_bounds__(kThreads, 1) hunch_token(const __grid_constant__ Token launch) {
   extern __shared__ __align__(128) uint8_t memory[];
   __shared__ Block b;
-  State& state = *t.state;
+  State& state = *launch.state;
   constexpr uint32_t words = sizeof(Stage) / 4;
   static_assert(sizeof(Stage) % 4 == 0 && words <= kThreads, "a thread copies a word of a stage");
+  for (uint32_t i = threadIdx.x; i < sizeof(Token) / 4; i += kThreads) reinterpret_cast<uint32_t*>(&b.token)[i] = reinterpret_cast<const uint32_t*>(&launch)[i];
   if (threadIdx.x == 0) {
     b.position = state.position, b.known = state.known, b.broken = 0;
     b.target = state.epoch;
     b.with_logits = state.score || b.position + 1 > b.known || (b.position + 1 == b.known && state.want_last);
-    b.vector.f = reinterpret_cast<float4*>(memory + t.at_float);
-    b.vector.q = reinterpret_cast<uint4*>(memory + t.at_quants);
-    b.vector.d = reinterpret_cast<float2*>(memory + t.at_scales);
-    b.ring = memory + t.at_ring;
-    b.acc = reinterpret_cast<float*>(memory + t.at_acc);
+    b.vector.f = reinterpret_cast<float4*>(memory + launch.at_float);
+    b.vector.q = reinterpret_cast<uint4*>(memory + launch.at_quants);
+    b.vector.d = reinterpret_cast<float2*>(memory + launch.at_scales);
+    b.ring = memory + launch.at_ring;
+    b.acc = reinterpret_cast<float*>(memory + launch.at_acc);
   }
   const int count = state.stage_count;
   if (state.stopped) return;
-  if (threadIdx.x < words) reinterpret_cast<uint32_t*>(&b.stage[0])[threadIdx.x] = reinterpret_cast<const uint32_t*>(t.stages)[threadIdx.x];
+  if (threadIdx.x < words) reinterpret_cast<uint32_t*>(&b.stage[0])[threadIdx.x] = reinterpret_cast<const uint32_t*>(launch.stages)[threadIdx.x];
   __syncthreads();
+  const Token& t = b.token;
 
+#pragma unroll 1
   for (int i = 0; i < count; i++) {
     const Stage& s = b.stage[i & 1];
     uint32_t next = 0;
+#ifdef HUNCH_MARKS
+    if (threadIdx.x == 0) b.stage_index = i;
+#endif
+    HUNCH_MARK(0);
     if (threadIdx.x < words && i + 1 < count) next = reinterpret_cast<const uint32_t*>(t.stages + i + 1)[threadIdx.x];
     const bool run = !s.logits || b.with_logits;
     if (run) {
       const uint32_t units = s.attention ? min(gridDim.x, attention_units(t, s, b.position)) : 0;
       if (s.attention && (blockIdx.x < units || units == gridDim.x || !s.behind_attention)) {
+        if (blockIdx.x >= units) ask_ahead(s, blockIdx.x - units, gridDim.x - units);
         if (!wait_for(t.barrier, b.target, t.spin_limit, &b.broken)) break;
         if (s.clear) {
           const uint2 mine = share(s.clear_n, blockIdx.x, gridDim.x);
@@ -41,25 +57,30 @@ extern "C" __global__ void __launch_bounds__(kThreads, 1) hunch_token(const __gr
         }
         if (blockIdx.x < units) run_attention(t, b, s, memory);
         if (s.behind_attention && units == gridDim.x) {  // no block is free
-          if (s.source != Source::none) make_vector(t, b, s);
+          if (s.source != Source::none) make_vector(t, b, s, norm_ahead(s));
           run_segments(t, b, s, blockIdx.x, gridDim.x, false);
         } else if (s.behind_attention && threadIdx.x == 0) {
           s.lists.count[blockIdx.x] = 0;
         }
+      } else if (s.early_list) {
+        run_neurons(t, b, s, true);
+        if (s.segments) run_segments(t, b, s, blockIdx.x, gridDim.x, false);
       } else if (s.segments) {
         run_segments(t, b, s, blockIdx.x - units, gridDim.x - units, true);
       } else {
         ready(t, b, s);
       }
       if (b.broken) break;
-      if (s.neurons) run_neurons(t, b, s);
+      if (s.neurons && !s.early_list) run_neurons(t, b, s, false);
       if (s.finish && blockIdx.x == 0) run_finish(t, b, state);
     }
     if (threadIdx.x < words) reinterpret_cast<uint32_t*>(&b.stage[(i + 1) & 1])[threadIdx.x] = next;
+    HUNCH_MARK(6);
     if (run && i + 1 < count) {
       arrive(t.barrier);
       if (threadIdx.x == 0) b.target += gridDim.x;
     }
+    HUNCH_MARK(7);
     __syncthreads();
   }
   if (b.broken) {

@@ -10,8 +10,10 @@ namespace hunch::cuda {
 __device__ inline void choose_heads(const Token& t, Block& b, const Stage& s) {
   const HeadChoice& c = s.heads;
   const uint32_t lane = threadIdx.x % 32, warp = threadIdx.x / 32;
+#pragma unroll 1
   for (uint32_t h = warp; h < t.heads; h += kWarps) {
     float sum = 0;
+#pragma unroll 2
     for (uint32_t r = lane; r < c.rank; r += 32) {
       const float x = c.hidden[r];
       sum += c.b[(size_t)h * c.rank + r] * (c.relu ? fmaxf(x, 0.0f) : x);
@@ -52,9 +54,11 @@ __device__ inline float4 joined(const Token& t, const Block& b, const Stage& s, 
     return {v.x * inverse, v.y * inverse, v.z * inverse, v.w * inverse};
   }
   float m = max[0];
+#pragma unroll 1
   for (uint32_t i = 1; i < splits; i++) m = fmaxf(m, max[i]);
   float total = 0;
   float4 v = {0, 0, 0, 0};
+#pragma unroll 2
   for (uint32_t i = 0; i < splits; i++) {
     const float w = exp2f(max[i] - m);
     const float4 a = *reinterpret_cast<const float4*>(acc + (size_t)i * hw);
@@ -68,15 +72,25 @@ __device__ inline float4 joined(const Token& t, const Block& b, const Stage& s, 
 // Parts that attention cuts a layer's positions into: a function of the position alone, so that every block knows.
 __device__ inline uint32_t attention_splits(const Token& t, const Stage& s, uint32_t position) {
   const uint32_t seen = s.window && position + 1 > s.window ? s.window : position + 1;
-  return max(1u, min(t.max_splits, (seen + 127) / 128));
+  return max(1u, min(t.max_splits, (seen + 63) / 64));
 }
 
-__device__ inline float4 load4(const float* p, uint32_t c, uint32_t n) {
-  if (c + 4 <= n && n % 4 == 0) return *reinterpret_cast<const float4*>(p + c);
-  return {p[c], c + 1 < n ? p[c + 1] : 0, c + 2 < n ? p[c + 2] : 0, c + 3 < n ? p[c + 3] : 0};
+__device__ __noinline__ inline float4 embedded(const Stage& s, uint32_t token, uint32_t position, uint32_t c) {
+  float v[4];
+#pragma unroll 1
+  for (uint32_t i = 0; i < 4; i++) {
+    float x = c + i < s.n ? value_at(s.embedding, token, c + i) * s.scale : 0;
+    if (s.positions.data && c + i < s.n) x += value_at(s.positions, position, c + i);
+    v[i] = x;
+  }
+  return {v[0], v[1], v[2], v[3]};
 }
 
-__device__ inline void make_vector(const Token& t, Block& b, const Stage& s) {
+__device__ inline float4 load4(const float* p, uint32_t c) {
+  return *reinterpret_cast<const float4*>(p + c);  // lengths are multiples of 8: the host sees to it
+}
+
+__device__ __noinline__ void make_vector(const Token& t, Block& b, const Stage& s, NormAhead ahead) {
   const uint32_t n = s.n;
   const float inverse = 1.0f / (float)n;
   float branch_scale = 1;
@@ -92,47 +106,37 @@ __device__ inline void make_vector(const Token& t, Block& b, const Stage& s) {
     }
   }
   const auto branch4 = [&](uint32_t c) {
-    if (s.branch) return load4(s.branch, c, n);
+    if (s.branch) return load4(s.branch, c);
     float4 v = {0, 0, 0, 0};
     constexpr float unit = 1.0f / 4294967296.0f;
-    v.x = (float)s.branch_fixed[c] * unit;
-    if (c + 1 < n) v.y = (float)s.branch_fixed[c + 1] * unit;
-    if (c + 2 < n) v.z = (float)s.branch_fixed[c + 2] * unit;
-    if (c + 3 < n) v.w = (float)s.branch_fixed[c + 3] * unit;
+    v.x = (float)s.branch_fixed[c] * unit, v.y = (float)s.branch_fixed[c + 1] * unit;
+    v.z = (float)s.branch_fixed[c + 2] * unit, v.w = (float)s.branch_fixed[c + 3] * unit;
     return v;
   };
   const bool branched = s.branch || s.branch_fixed;
   if (branched && s.branch_norm.weight) {
     float sum = 0;
+#pragma unroll 1
     for (uint32_t c = threadIdx.x * 4; c < n; c += kThreads * 4) {
       const float4 v = branch4(c);
       sum += v.x * v.x + v.y * v.y + v.z * v.z + v.w * v.w;
     }
     branch_scale = rsqrtf(block_sum(sum, b.scratch) * inverse + t.epsilon);
   }
-  const uint2 mine = share((n + 3) / 4, blockIdx.x, gridDim.x);
+  const uint2 mine = share(n / 4, blockIdx.x, gridDim.x);
   const int32_t token = s.source == Source::embedding ? t.tokens[b.position] : 0;
   float sum = 0, squares = 0;
   const auto plain4 = [&](uint32_t c) {
-    float4 v = load4(s.x, c, n);
+    float4 v = load4(s.x, c);
     if (s.relu) v.x = fmaxf(v.x, 0.0f), v.y = fmaxf(v.y, 0.0f), v.z = fmaxf(v.z, 0.0f), v.w = fmaxf(v.w, 0.0f);
     return v;
   };
+#pragma unroll 1
   for (uint32_t g = threadIdx.x; g * 4 < length && !direct; g += kThreads) {
     const uint32_t c = g * 4;
     float4 v;
     if (s.source == Source::embedding) {
-      v.x = value_at(s.embedding, token, c) * s.scale;
-      v.y = c + 1 < n ? value_at(s.embedding, token, c + 1) * s.scale : 0;
-      v.z = c + 2 < n ? value_at(s.embedding, token, c + 2) * s.scale : 0;
-      v.w = c + 3 < n ? value_at(s.embedding, token, c + 3) * s.scale : 0;
-      if (s.positions.data) {
-        const uint32_t row = b.position + s.position_offset;
-        v.x += value_at(s.positions, row, c);
-        if (c + 1 < n) v.y += value_at(s.positions, row, c + 1);
-        if (c + 2 < n) v.z += value_at(s.positions, row, c + 2);
-        if (c + 3 < n) v.w += value_at(s.positions, row, c + 3);
-      }
+      v = embedded(s, token, b.position + s.position_offset, c);
     } else if (s.source == Source::attention) {
       v = joined(t, b, s, c, splits);
     } else {
@@ -140,18 +144,13 @@ __device__ inline void make_vector(const Token& t, Block& b, const Stage& s) {
       if (branched) {
         float4 w = branch4(c);
         if (s.branch_norm.weight) {
-          const float4 weight = load4(s.branch_norm.weight, c, n);
+          const float4 weight = load4(s.branch_norm.weight, c);
           w.x *= branch_scale * weight.x, w.y *= branch_scale * weight.y, w.z *= branch_scale * weight.z, w.w *= branch_scale * weight.w;
         }
         v.x += w.x, v.y += w.y, v.z += w.z, v.w += w.w;
       }
     }
-    if (s.x_out && g >= mine.x && g < mine.y) {
-      s.x_out[c] = v.x;
-      if (c + 1 < n) s.x_out[c + 1] = v.y;
-      if (c + 2 < n) s.x_out[c + 2] = v.z;
-      if (c + 3 < n) s.x_out[c + 3] = v.w;
-    }
+    if (s.x_out && g >= mine.x && g < mine.y) *reinterpret_cast<float4*>(s.x_out + c) = v;
     b.vector.f[float_place(c)] = v;
     sum += v.x + v.y + v.z + v.w;
     squares += v.x * v.x + v.y * v.y + v.z * v.z + v.w * v.w;
@@ -161,9 +160,10 @@ __device__ inline void make_vector(const Token& t, Block& b, const Stage& s) {
     if (s.norm.bias) {
       mean = block_sum(sum, b.scratch) * inverse;
       float off = 0;
-      for (uint32_t c = threadIdx.x * 4; c < n; c += kThreads * 4) {
+  #pragma unroll 1
+    for (uint32_t c = threadIdx.x * 4; c < n; c += kThreads * 4) {
         const float4 v = b.vector.f[float_place(c)];
-        const float x = v.x - mean, y = c + 1 < n ? v.y - mean : 0, z = c + 2 < n ? v.z - mean : 0, w = c + 3 < n ? v.w - mean : 0;
+        const float x = v.x - mean, y = v.y - mean, z = v.z - mean, w = v.w - mean;
         off += x * x + y * y + z * z + w * w;
       }
       scale = rsqrtf(block_sum(off, b.scratch) * inverse + t.epsilon);
@@ -173,21 +173,19 @@ __device__ inline void make_vector(const Token& t, Block& b, const Stage& s) {
   }
   // A thread finds the columns again that it wrote.
   if (s.norm.weight || s.want_quantised)
-    for (uint32_t g = threadIdx.x; g * 4 < (length + 127) / 128 * 128; g += kThreads) {  // whole warps: four blocks of 32 at a time
+#pragma unroll 1
+    for (uint32_t g = threadIdx.x, turn = 0; g * 4 < (length + 127) / 128 * 128; g += kThreads, turn++) {  // whole warps: four blocks of 32 at a time
       const uint32_t c = g * 4;
       float4 v = {0, 0, 0, 0};
       if (c < length) {
         v = direct ? plain4(c) : b.vector.f[float_place(c)];
         if (s.norm.weight) {
-          const float4 w = load4(s.norm.weight, c, n);
+          const float4 w = turn < 2 ? (turn ? ahead.weight[1] : ahead.weight[0]) : load4(s.norm.weight, c);
           v.x = (v.x - mean) * scale * w.x, v.y = (v.y - mean) * scale * w.y, v.z = (v.z - mean) * scale * w.z, v.w = (v.w - mean) * scale * w.w;
           if (s.norm.bias) {
-            const float4 a = load4(s.norm.bias, c, n);
+            const float4 a = load4(s.norm.bias, c);
             v.x += a.x, v.y += a.y, v.z += a.z, v.w += a.w;
           }
-          if (c + 1 >= n) v.y = 0;
-          if (c + 2 >= n) v.z = 0;
-          if (c + 3 >= n) v.w = 0;
           b.vector.f[float_place(c)] = v;
         }
       }
@@ -204,8 +202,6 @@ __device__ inline void make_vector(const Token& t, Block& b, const Stage& s) {
         }
       }
     }
-  // Columns that do not exist but share a piece with one that does.
-  if (!direct && length % 8 > 0 && length % 8 <= 4 && threadIdx.x == 0) b.vector.f[float_place(length / 8 * 8 + 4)] = {0, 0, 0, 0};
   __syncthreads();
 }
 

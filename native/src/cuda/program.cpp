@@ -144,6 +144,12 @@ class Builder {
       t.lists = b_.lists, t.thresholds = b_.thresholds + 3 * i;
       add(t, p->b, p->bias, nullptr, Epilogue::score);
     }
+    // The weights of the MLP, as far as half of the cache holds them; the ring takes the output projection by itself.
+    const Matrix& next = route(i) == MlpRoute::dense && l.down.data ? l.gate_up : l.first;
+    if (route(i) == MlpRoute::dense) {
+      t.ahead = next.data;
+      t.ahead_bytes = (uint32_t)std::min<uint64_t>((uint64_t)(next.pair ? next.rows / 2 : next.rows) * next.stride, m_.memory.device().l2_bytes / 3);
+    }
     push(t);
 
     Stage o{};
@@ -162,6 +168,7 @@ class Builder {
   }
   void neurons(Stage& s, uint32_t i, const DeviceLayer& l, uint32_t kind) {
     s.neurons = kind;
+    s.early_list = kind == 2 || (kind == 3 && m_.mlp[i].source != PredictorSource::same);
     s.first = l.first, s.up = l.up, s.down = l.down_rows;
     s.up_bias = l.up_bias, s.down_bias = l.down_bias;
     s.thresholds = b_.thresholds + 3 * i;

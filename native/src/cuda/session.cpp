@@ -64,6 +64,9 @@ Status DeviceSession::open(std::shared_ptr<DeviceModel> model, uint32_t context,
   t.context = context, t.vocabulary = m.vocabulary, t.width = m.width, t.heads = m.heads, t.kv_heads = m.kv_heads, t.head_width = hw;
   t.epsilon = m.norm_epsilon;
   t.spin_limit = 1u << 24;
+#ifdef HUNCH_MARKS
+  t.marks = memory.array<long long>(8 * 1024, what);
+#endif
 
   DevicePointer on_device = 0;
   s->host_tokens_ = static_cast<int32_t*>(memory.mapped((context + 1) * sizeof(int32_t), on_device));

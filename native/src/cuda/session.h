@@ -32,6 +32,10 @@ class DeviceSession {
   const DeviceModel& model() const { return *model_; }
   uint32_t context() const { return b_.context; }
   const SessionBuffers& buffers() const { return b_; }
+#ifdef HUNCH_MARKS
+  long long* marks() const { return token_.marks; }
+  int stages() const { return stage_count_; }
+#endif
 
  private:
   explicit DeviceSession(std::shared_ptr<DeviceModel> model) : model_(std::move(model)), memory_(model_->memory.owner()) {}
