@@ -8,6 +8,7 @@ namespace hunch::cuda {
 
 // RMS norm (if any) and rotation of a head of n numbers, by one warp, in shared memory.
 __device__ __noinline__ void turn(const Token& t, const Stage& s, const Norm& norm, const float* from, float* to, uint32_t n, uint32_t position, float scale) {
+  HUNCH_SHARED(t), HUNCH_SHARED(s), HUNCH_SHARED(norm);
   const uint32_t lane = threadIdx.x % 32;
   float squares = 0;
 #pragma unroll 1
@@ -49,7 +50,7 @@ __device__ inline void unpack8(const uint4& w, float (&v)[8]) {
 
 // Q queries of one KV head (in shared memory, scaled, of base 2) against positions [begin, end) of its cache.
 template <uint32_t Q>
-__device__ inline void attend(const Token& t, uint8_t* space, const float* queries, uint32_t head, uint32_t split, const uint16_t* keys, const uint16_t* values, uint32_t begin, uint32_t end,
+__device__ inline void attend(const Token& t, const Block& b, uint8_t* space, const float* queries, uint32_t head, uint32_t split, const uint16_t* keys, const uint16_t* values, uint32_t begin, uint32_t end,
                               uint32_t count) {
   const uint32_t hw = t.head_width, lane = threadIdx.x % 32, warp = threadIdx.x / 32;
   uint32_t width = 1;  // lanes that share a position
@@ -103,6 +104,7 @@ __device__ inline void attend(const Token& t, uint8_t* space, const float* queri
       }
     }
   }
+  HUNCH_MARK(4);
   // Groups of lanes, then warps, then out.
   float* shared = reinterpret_cast<float*>(space);  // [kWarps][Q][hw + 2]
   float top[Q];
@@ -160,7 +162,24 @@ __device__ inline void attend(const Token& t, uint8_t* space, const float* queri
 // Units of attention: KV heads x splits. Blocks past them are free.
 __device__ inline uint32_t attention_units(const Token& t, const Stage& s, uint32_t position) { return t.kv_heads * attention_splits(t, s, position); }
 
+// Before the barrier: keys and values of earlier positions, and the rotation, are asked for.
+__device__ inline void ask_for_positions(const Token& t, const Block& b, const Stage& s) {
+  const uint32_t hw = t.head_width, position = b.position, splits = attention_splits(t, s, position);
+  const uint32_t from = s.window && position + 1 > s.window ? position + 1 - s.window : 0, seen = position + 1 - from;
+  const uint32_t kv = divided(blockIdx.x, splits), split = blockIdx.x - kv * splits;
+  const uint32_t begin = from + seen * split / splits, end = from + seen * (split + 1) / splits;
+  const uint8_t *keys = reinterpret_cast<const uint8_t*>(s.keys + ((size_t)kv * t.context + begin) * hw), *values = reinterpret_cast<const uint8_t*>(s.values + ((size_t)kv * t.context + begin) * hw);
+  const uint32_t bytes = (end - begin) * hw * 2;
+#pragma unroll 1
+  for (uint32_t i = threadIdx.x * 128; i < bytes; i += kThreads * 128) prefetch_l2(keys + i), prefetch_l2(values + i);
+  if (s.cosine && threadIdx.x * 32 < s.rope_width / 2) {
+    const size_t at = (size_t)position * (s.rope_width / 2) + threadIdx.x * 32;
+    prefetch_l2(s.cosine + at), prefetch_l2(s.sine + at);
+  }
+}
+
 __device__ __noinline__ void run_attention(const Token& t, Block& b, const Stage& s, uint8_t* space) {
+  HUNCH_SHARED(t), HUNCH_SHARED(b), HUNCH_SHARED(s);
   const uint32_t hw = t.head_width, group = t.heads / t.kv_heads, position = b.position;
   const uint32_t splits = attention_splits(t, s, position), units = t.kv_heads * splits;
   const uint32_t from = s.window && position + 1 > s.window ? position + 1 - s.window : 0, seen = position + 1 - from;
@@ -169,7 +188,7 @@ __device__ __noinline__ void run_attention(const Token& t, Block& b, const Stage
   uint8_t* rest = space + ((group + 1) * hw * 4 + 15) / 16 * 16;
 #pragma unroll 1
   for (uint32_t u = blockIdx.x; u < units; u += gridDim.x) {
-    const uint32_t kv = u / splits, split = u % splits;
+    const uint32_t kv = divided(u, splits), split = u - kv * splits;
     if (s.kept_heads) {  // a KV head whose queries are all skipped is not read
       bool any = false;
       for (uint32_t i = 0; i < s.kept_heads[0]; i++) any |= s.kept_heads[1 + i] / group == kv;
@@ -194,11 +213,12 @@ __device__ __noinline__ void run_attention(const Token& t, Block& b, const Stage
       }
     }
     __syncthreads();
+    HUNCH_MARK(3);
 #pragma unroll 1
     for (uint32_t first = 0; first < group; first += 4) {
       const uint32_t count = min(4u, group - first);
-      if (group == 1) attend<1>(t, rest, queries, kv, split, keys, values, begin, end, 1);
-      else attend<4>(t, rest, queries + first * hw, kv * group + first, split, keys, values, begin, end, count);
+      if (group == 1) attend<1>(t, b, rest, queries, kv, split, keys, values, begin, end, 1);
+      else attend<4>(t, b, rest, queries + first * hw, kv * group + first, split, keys, values, begin, end, count);
     }
   }
 }

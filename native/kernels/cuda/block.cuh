@@ -11,11 +11,8 @@ struct Block {
   int stage_index;
 #endif
   Stage stage[2];             // the one at hand and the next
-  Vector vector;
-  uint8_t* ring;              // [kWarps][ring bytes] rows on their way
-  float* acc;                 // [width] an MLP by neuron's sums
   float sums[kSums];          // of rows, by part of the columns
-  float scratch[64];
+  alignas(16) float scratch[64];
   uint32_t kept[1 + kMaxHeads];  // heads that this layer computes: count, list
   uint32_t ids[kNeuronBatch];
   float gates[kNeuronBatch];
@@ -40,13 +37,13 @@ struct Rows {
 
 // A thread's first columns of a norm's weights, which are there before the vector is.
 struct NormAhead {
-  float4 weight[2];
+  float4 weight[4];
 };
 __device__ void make_vector(const Token& t, Block& b, const Stage& s, NormAhead ahead);
 __device__ inline NormAhead norm_ahead(const Stage& s) {
   NormAhead a{};
 #pragma unroll
-  for (uint32_t i = 0; i < 2; i++) {
+  for (uint32_t i = 0; i < 4; i++) {
     const uint32_t c = (threadIdx.x + i * kThreads) * 4;
     if (s.norm.weight && c < s.n) a.weight[i] = __ldg(reinterpret_cast<const float4*>(s.norm.weight + c));
   }
@@ -55,6 +52,7 @@ __device__ inline NormAhead norm_ahead(const Stage& s) {
 
 // The barrier behind the stage before, and what every stage does after it.
 __device__ __noinline__ void ready(const Token& t, Block& b, const Stage& s) {
+  HUNCH_SHARED(t), HUNCH_SHARED(b), HUNCH_SHARED(s);
   const NormAhead ahead = norm_ahead(s);
   HUNCH_MARK(1);
   if (!wait_for(t.barrier, b.target, t.spin_limit, &b.broken)) return;

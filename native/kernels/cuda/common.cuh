@@ -32,15 +32,18 @@ __device__ inline float warp_max(float v) {
   for (int o = 16; o; o >>= 1) v = fmaxf(v, __shfl_xor_sync(~0u, v, o));
   return v;
 }
-// Sum over the block, the same in every thread. `space`: 2 x kWarps floats, in turns.
+// Sum over the block, the same in every thread. `space`: kWarps floats that the call before did not use.
 __device__ inline float block_sum(float v, float* space) {
   v = warp_sum(v);
   if (threadIdx.x % 32 == 0) space[threadIdx.x / 32] = v;
   __syncthreads();
-  v = threadIdx.x % 32 < kWarps ? space[threadIdx.x % 32] : 0;
-  v = warp_sum(v);
-  __syncthreads();
-  return v;
+  float4 sum = {0, 0, 0, 0};
+#pragma unroll
+  for (uint32_t i = 0; i < kWarps / 4; i++) {
+    const float4 a = reinterpret_cast<const float4*>(space)[i];
+    sum.x += a.x, sum.y += a.y, sum.z += a.z, sum.w += a.w;
+  }
+  return sum.x + sum.y + (sum.z + sum.w);
 }
 
 __device__ inline float activate(Act act, float x) {
@@ -57,9 +60,15 @@ __device__ inline const uint8_t* row_of(const Matrix& m, uint32_t r) {
   return m.pair ? m.data + (size_t)(r >> 1) * m.stride + (r & 1 ? m.pair : 0) : m.data + (size_t)r * m.stride;
 }
 
-// This block's share [x, y) of n things.
+// This block's share [x, y) of n things; n times the blocks stays far below 2^31. In floats, and put right: an integer division costs more than a row.
+__device__ inline uint32_t divided(uint32_t a, uint32_t b) {
+  uint32_t q = (uint32_t)__fdividef((float)a, (float)b);
+  if ((int32_t)(q * b - a) > 0) q--;
+  if ((int32_t)(a - q * b) >= (int32_t)b) q++;
+  return q;
+}
 __device__ inline uint2 share(uint32_t n, uint32_t block, uint32_t blocks) {
-  return {n * block / blocks, n * (block + 1) / blocks};  // n times the blocks stays far below 2^32: a 64-bit division costs more than a row
+  return {divided(n * block, blocks), divided(n * (block + 1), blocks)};
 }
 
 // ---- The grid's barrier: everyone arrives, does what depends on nothing, and waits. ----
@@ -119,12 +128,24 @@ __device__ inline void prefetch_l2(const void* p) { asm volatile("prefetch.globa
 #define HUNCH_MARK(i)
 #endif
 
+// What a function is handed lies in shared memory: loads then need no look at the address.
+#define HUNCH_SHARED(x) __builtin_assume(__isShared(&(x)))
+
 // A token's vector in shared memory, in the order in which the pieces of a chunk read it.
 struct Vector {
   float4* f;       // [chunks of 256][2 planes][32]
   uint4* q;        // [chunks of 1024][2 planes][32] int8
   float2* d;       // [blocks of 32] scale, scale * sum
 };
+// Through a pointer that lies in memory the compiler would not know that these are shared.
+__device__ inline uint8_t* shared_memory() {
+  extern __shared__ __align__(128) uint8_t memory[];
+  return memory;
+}
+__device__ inline Vector vector_of(const Token& t) {
+  uint8_t* m = shared_memory();
+  return {reinterpret_cast<float4*>(m + t.at_float), reinterpret_cast<uint4*>(m + t.at_quants), reinterpret_cast<float2*>(m + t.at_scales)};
+}
 __device__ inline uint32_t float_place(uint32_t c) {  // of the float4 that column c (a multiple of 4) is in
   return (c / 256 * 2 + c / 4 % 2) * 32 + c / 8 % 32;
 }

@@ -7,7 +7,7 @@
 namespace hunch::cuda {
 
 template <Format F>
-__device__ inline void add_down(Block& b, const Matrix& m, uint32_t count, const float* h) {
+__device__ inline void add_down(const Token& t, Block& b, const Matrix& m, uint32_t count, const float* h) {
   const uint32_t lane = threadIdx.x % 32, warp = threadIdx.x / 32, chunks = (m.pieces + 31) / 32;
   uint32_t parts = 1;  // warps side by side over the columns; the others share the neurons
   while (parts < kWarps && parts < chunks) parts *= 2;
@@ -27,7 +27,8 @@ __device__ inline void add_down(Block& b, const Matrix& m, uint32_t count, const
       }
     }
     // The groups' sums, in order, through the ring's memory, which is idle: [kWarps][16][32] floats at a time.
-    float* part_sums = reinterpret_cast<float*>(b.ring);
+    float* part_sums = reinterpret_cast<float*>(shared_memory() + t.at_ring);
+    float* sums = reinterpret_cast<float*>(shared_memory() + t.at_acc);
     constexpr uint32_t kAtOnce = piece_columns(F) < 16 ? piece_columns(F) : 16;
 #pragma unroll
     for (uint32_t i0 = 0; i0 < piece_columns(F); i0 += kAtOnce) {
@@ -41,7 +42,7 @@ __device__ inline void add_down(Block& b, const Matrix& m, uint32_t count, const
         float sum = 0;
 #pragma unroll 1
         for (uint32_t g = 0; g < groups; g++) sum += part_sums[((g * parts + in_part) * kAtOnce + i) * 32 + lane];
-        b.acc[(i0 + i) * m.pieces + piece] += sum;
+        sums[(i0 + i) * m.pieces + piece] += sum;
       }
       __syncthreads();
     }
@@ -50,7 +51,9 @@ __device__ inline void add_down(Block& b, const Matrix& m, uint32_t count, const
 
 // wait: ready() was not called yet, because the list was there before: rows are on their way while the stage before ends.
 __device__ __noinline__ void run_neurons(const Token& t, Block& b, const Stage& s, bool wait) {
+  HUNCH_SHARED(t), HUNCH_SHARED(b), HUNCH_SHARED(s);
   const uint32_t lane = threadIdx.x % 32, blocks = gridDim.x;
+  float* sums = reinterpret_cast<float*>(shared_memory() + t.at_acc);
   const bool all = s.neurons == 2;
   uint32_t total = s.down.rows;
   if (!all) {  // where each block's list begins
@@ -73,7 +76,7 @@ __device__ __noinline__ void run_neurons(const Token& t, Block& b, const Stage& 
   }
   if (threadIdx.x == 0 && blockIdx.x == 0 && s.neurons_counted) *s.neurons_counted += total;
   const uint32_t per_piece = piece_columns(s.down.format);
-  for (uint32_t i = threadIdx.x; i < s.down.pieces * per_piece; i += kThreads) b.acc[i] = 0;
+  for (uint32_t i = threadIdx.x; i < s.down.pieces * per_piece; i += kThreads) sums[i] = 0;
   const uint2 mine = share(total, blockIdx.x, blocks);
   bool any = false;
 #pragma unroll 1
@@ -126,13 +129,13 @@ __device__ __noinline__ void run_neurons(const Token& t, Block& b, const Stage& 
       b.gates[i] = h;
     }
     __syncthreads();
-    with_format(s.down.format, [&](auto tag) { add_down<decltype(tag)::value>(b, s.down, count, b.gates); });
+    with_format(s.down.format, [&](auto tag) { add_down<decltype(tag)::value>(t, b, s.down, count, b.gates); });
   }
   if (wait) ready(t, b, s);
   if (!any && blockIdx.x != 0) return;
   __syncthreads();
   for (uint32_t i = threadIdx.x; i < t.width; i += kThreads) {
-    const float v = b.acc[i % per_piece * s.down.pieces + i / per_piece] + (blockIdx.x == 0 && s.down_bias ? s.down_bias[i] : 0);
+    const float v = sums[i % per_piece * s.down.pieces + i / per_piece] + (blockIdx.x == 0 && s.down_bias ? s.down_bias[i] : 0);
     atomicAdd(reinterpret_cast<unsigned long long*>(s.sums + i), (unsigned long long)__float2ll_rn(v * 4294967296.0f));
   }
   __syncthreads();

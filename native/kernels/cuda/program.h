@@ -14,12 +14,13 @@
 
 namespace hunch::cuda {
 
-constexpr uint32_t kThreads = 512;
+constexpr uint32_t kThreads = 256;  // more would only repeat what every warp does for each stage
 constexpr uint32_t kWarps = kThreads / 32;
 constexpr uint32_t kSums = 2048;         // floats of a block for sums of rows by part of the columns
 constexpr uint32_t kMaxSegments = 4;
 constexpr uint32_t kMaxHeadWidth = 256;
 constexpr uint32_t kMaxHeads = 256;
+HUNCH_BOTH constexpr uint32_t ring_bytes(bool deep) { return deep ? 15360 : 5120; }  // of a warp
 constexpr uint32_t kNeuronBatch = 256;   // neurons that a block computes between two syncs
 constexpr uint32_t kMaxBlocks = 256;     // of the grid
 
@@ -139,7 +140,7 @@ struct Stage {
   float query_scale;          // with log2 e
 
   const uint8_t* ahead;       // what the blocks that attention leaves free ask for
-  uint32_t ahead_bytes;
+  uint32_t ahead_bytes, ahead_rows, ahead_stride;
   uint32_t early_list;        // the lists were there two stages before, or are not needed
 
   // neurons: rows of `bundle`: gate (if gated), up, down

@@ -122,6 +122,7 @@ __device__ inline void logits_end(const Token& t, Block& b, Best best) {
 
 // block, blocks: which of those that share the work; wait: ready() was not called yet.
 __device__ __noinline__ void run_segments(const Token& t, Block& b, const Stage& s, uint32_t block, uint32_t blocks, bool wait) {
+  HUNCH_SHARED(t), HUNCH_SHARED(b), HUNCH_SHARED(s);
   if (wait && s.choose_heads) {  // whose rows come is known only then
     ready(t, b, s);
     wait = false;
@@ -136,15 +137,18 @@ __device__ __noinline__ void run_segments(const Token& t, Block& b, const Stage&
     }
     const uint32_t unit = g.epilogue == Epilogue::gate ? 2 : 1;
     const uint32_t rows = g.by_heads ? b.kept[0] * t.head_width : g.matrix.rows;
-    const uint32_t turn = (block + i * 37) % blocks;  // what does not divide evenly falls to others each time
-    uint2 mine = share(rows / unit, turn, blocks);
+    uint32_t turn = block + i * 37;  // what does not divide evenly falls to others each time
+    while (turn >= blocks) turn -= blocks;
+    uint2 mine = share(unit == 2 ? rows / 2 : rows, turn, blocks);
     mine.x *= unit, mine.y *= unit;
     // Ask for the rows of the segments behind the first, which the ring will not hold.
     if (wait && i == 0)
       for (uint32_t j = 1; j < s.segments; j++) {
         const Matrix& m = s.segment[j].matrix;
         if (m.pair) continue;
-        const uint2 theirs = share(m.rows, (block + j * 37) % blocks, blocks);
+        uint32_t other = block + j * 37;
+        while (other >= blocks) other -= blocks;
+        const uint2 theirs = share(m.rows, other, blocks);
         const size_t bytes = min((size_t)(theirs.y - theirs.x) * m.stride, (size_t)131072);
 #pragma unroll 1
         for (size_t at = threadIdx.x * 128; at < bytes; at += kThreads * 128) prefetch_l2(m.data + (size_t)theirs.x * m.stride + at);

@@ -5,16 +5,22 @@
 
 namespace hunch::cuda {
 
-// Blocks that attention leaves free ask for the weights behind it, so that memory does not idle meanwhile.
+// Blocks that attention leaves free ask for the weights behind it, so that memory does not idle meanwhile: the ends of all blocks' shares, since the
+// rings take the beginnings.
 __device__ inline void ask_ahead(const Stage& s, uint32_t block, uint32_t blocks) {
-  const uint32_t lines = s.ahead_bytes / 128;
-  const uint2 mine = share(lines, block, blocks);
+  if (!s.ahead_rows) return;
+  const uint32_t lines = s.ahead_bytes / gridDim.x / 128;
 #pragma unroll 1
-  for (uint32_t i = mine.x + threadIdx.x; i < mine.y; i += kThreads) prefetch_l2(s.ahead + (size_t)i * 128);
+  for (uint32_t of = block; of < gridDim.x; of += blocks) {
+    const uint2 rows = share(s.ahead_rows, of, gridDim.x);
+    const uint8_t* end = s.ahead + (size_t)rows.y * s.ahead_stride;
+    const uint32_t most = min(lines, (rows.y - rows.x) * s.ahead_stride / 128);
+#pragma unroll 1
+    for (uint32_t i = threadIdx.x; i < most; i += kThreads) prefetch_l2(end - (size_t)(i + 1) * 128);
+  }
 }
 
 extern "C" __global__ void __launch_bounds__(kThreads, 1) hunch_token(const __grid_constant__ Token launch) {
-  extern __shared__ __align__(128) uint8_t memory[];
   __shared__ Block b;
   State& state = *launch.state;
   constexpr uint32_t words = sizeof(Stage) / 4;
@@ -24,11 +30,6 @@ extern "C" __global__ void __launch_bounds__(kThreads, 1) hunch_token(const __gr
     b.position = state.position, b.known = state.known, b.broken = 0;
     b.target = state.epoch;
     b.with_logits = state.score || b.position + 1 > b.known || (b.position + 1 == b.known && state.want_last);
-    b.vector.f = reinterpret_cast<float4*>(memory + launch.at_float);
-    b.vector.q = reinterpret_cast<uint4*>(memory + launch.at_quants);
-    b.vector.d = reinterpret_cast<float2*>(memory + launch.at_scales);
-    b.ring = memory + launch.at_ring;
-    b.acc = reinterpret_cast<float*>(memory + launch.at_acc);
   }
   const int count = state.stage_count;
   if (state.stopped) return;
@@ -50,12 +51,15 @@ extern "C" __global__ void __launch_bounds__(kThreads, 1) hunch_token(const __gr
       const uint32_t units = s.attention ? min(gridDim.x, attention_units(t, s, b.position)) : 0;
       if (s.attention && (blockIdx.x < units || units == gridDim.x || !s.behind_attention)) {
         if (blockIdx.x >= units) ask_ahead(s, blockIdx.x - units, gridDim.x - units);
+        else ask_for_positions(t, b, s);
+        HUNCH_MARK(1);
         if (!wait_for(t.barrier, b.target, t.spin_limit, &b.broken)) break;
+        HUNCH_MARK(2);
         if (s.clear) {
           const uint2 mine = share(s.clear_n, blockIdx.x, gridDim.x);
           for (uint32_t c = mine.x + threadIdx.x; c < mine.y; c += kThreads) s.clear[c] = 0;
         }
-        if (blockIdx.x < units) run_attention(t, b, s, memory);
+        if (blockIdx.x < units) run_attention(t, b, s, shared_memory());
         if (s.behind_attention && units == gridDim.x) {  // no block is free
           if (s.source != Source::none) make_vector(t, b, s, norm_ahead(s));
           run_segments(t, b, s, blockIdx.x, gridDim.x, false);

@@ -91,7 +91,9 @@ __device__ inline float4 load4(const float* p, uint32_t c) {
 }
 
 __device__ __noinline__ void make_vector(const Token& t, Block& b, const Stage& s, NormAhead ahead) {
+  HUNCH_SHARED(t), HUNCH_SHARED(b), HUNCH_SHARED(s);
   const uint32_t n = s.n;
+  const Vector vector = vector_of(t);
   const float inverse = 1.0f / (float)n;
   float branch_scale = 1;
   uint32_t splits = 1, length = n;
@@ -151,24 +153,24 @@ __device__ __noinline__ void make_vector(const Token& t, Block& b, const Stage& 
       }
     }
     if (s.x_out && g >= mine.x && g < mine.y) *reinterpret_cast<float4*>(s.x_out + c) = v;
-    b.vector.f[float_place(c)] = v;
+    vector.f[float_place(c)] = v;
     sum += v.x + v.y + v.z + v.w;
     squares += v.x * v.x + v.y * v.y + v.z * v.z + v.w * v.w;
   }
   float scale = 1, mean = 0;
   if (s.norm.weight) {
     if (s.norm.bias) {
-      mean = block_sum(sum, b.scratch) * inverse;
+      mean = block_sum(sum, b.scratch + 16) * inverse;
       float off = 0;
   #pragma unroll 1
     for (uint32_t c = threadIdx.x * 4; c < n; c += kThreads * 4) {
-        const float4 v = b.vector.f[float_place(c)];
+        const float4 v = vector.f[float_place(c)];
         const float x = v.x - mean, y = v.y - mean, z = v.z - mean, w = v.w - mean;
         off += x * x + y * y + z * z + w * w;
       }
-      scale = rsqrtf(block_sum(off, b.scratch) * inverse + t.epsilon);
+      scale = rsqrtf(block_sum(off, b.scratch + 32) * inverse + t.epsilon);
     } else {
-      scale = rsqrtf(block_sum(squares, b.scratch) * inverse + t.epsilon);
+      scale = rsqrtf(block_sum(squares, b.scratch + 32) * inverse + t.epsilon);
     }
   }
   // A thread finds the columns again that it wrote.
@@ -178,15 +180,15 @@ __device__ __noinline__ void make_vector(const Token& t, Block& b, const Stage& 
       const uint32_t c = g * 4;
       float4 v = {0, 0, 0, 0};
       if (c < length) {
-        v = direct ? plain4(c) : b.vector.f[float_place(c)];
+        v = direct ? plain4(c) : vector.f[float_place(c)];
         if (s.norm.weight) {
-          const float4 w = turn < 2 ? (turn ? ahead.weight[1] : ahead.weight[0]) : load4(s.norm.weight, c);
+          const float4 w = turn < 4 ? (turn < 2 ? (turn ? ahead.weight[1] : ahead.weight[0]) : turn == 2 ? ahead.weight[2] : ahead.weight[3]) : load4(s.norm.weight, c);
           v.x = (v.x - mean) * scale * w.x, v.y = (v.y - mean) * scale * w.y, v.z = (v.z - mean) * scale * w.z, v.w = (v.w - mean) * scale * w.w;
           if (s.norm.bias) {
             const float4 a = load4(s.norm.bias, c);
             v.x += a.x, v.y += a.y, v.z += a.z, v.w += a.w;
           }
-          b.vector.f[float_place(c)] = v;
+          vector.f[float_place(c)] = v;
         }
       }
       if (s.want_quantised) {
@@ -197,8 +199,8 @@ __device__ __noinline__ void make_vector(const Token& t, Block& b, const Stage& 
         int total = x + y + z + w;
         for (int o = 4; o; o >>= 1) total += __shfl_xor_sync(~0u, total, o);
         if (c < length) {
-          reinterpret_cast<uint32_t*>(b.vector.q)[quant_place(c)] = (x & 255) | (y & 255) << 8 | (z & 255) << 16 | (uint32_t)w << 24;
-          if (c % 32 == 0) b.vector.d[c / 32] = {peak / 127, peak / 127 * (float)total};
+          reinterpret_cast<uint32_t*>(vector.q)[quant_place(c)] = (x & 255) | (y & 255) << 8 | (z & 255) << 16 | (uint32_t)w << 24;
+          if (c % 32 == 0) vector.d[c / 32] = {peak / 127, peak / 127 * (float)total};
         }
       }
     }

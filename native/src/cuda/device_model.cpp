@@ -1,6 +1,7 @@
 #include "device_model.h"
 
 #include <algorithm>
+#include <bit>
 #include <cstring>
 #include <new>
 
@@ -74,13 +75,41 @@ class Uploader {
 
   // Row i of the first, then row i of the second, at `stride` apart; a type that differs from the other's becomes f16.
   Format pair_format(const TensorInfo& a, const TensorInfo& b) const { return format_of(a.type) == format_of(b.type) ? format_of(a.type) : Format::f16; }
-  void spread(const TensorInfo& t, Format f, uint32_t cols, DevicePointer to, size_t stride) {
+  // Rows of several tensors that lie side by side: `offset` bytes into every `stride`.
+  struct Part {
+    const TensorInfo* tensor;
+    Format format;
+    size_t offset;
+    const uint8_t* ready = nullptr;  // rows that were made before, [rows][row_stride]
+  };
+  void weave(const std::vector<Part>& parts, uint32_t cols, DevicePointer to, size_t stride, uint64_t begin, uint64_t end) {
+    const uint64_t at_once = std::clamp<uint64_t>(kStaging / stride, 1, std::max<uint64_t>(1, end - begin));
+    std::vector<uint8_t> staged(at_once * stride, 0), raw;
     std::vector<float> plain(cols);
-    send(to, stride, t.shape[1], t, [&](uint8_t* row, const uint8_t* raw) {
-      if (format_of(t.type) == f) return repack_row(t.type, raw, cols, row);
-      unpack_file_row(t.type, raw, cols, plain.data());
-      repack_values(f, plain.data(), cols, row);
-    }, row_stride(f, cols));
+    for (uint64_t r = begin; r < end && status.ok(); r += at_once) {
+      const uint64_t n = std::min(at_once, end - r);
+      for (const Part& p : parts) {
+        const uint64_t bytes = row_bytes(p.tensor->type, cols);
+        const size_t filled = row_stride(p.format, cols);
+        if (!p.ready) {
+          raw.resize(bytes * n);
+          if (status = w_.read(*p.tensor, r * bytes, n * bytes, raw.data()); !status.ok()) return;
+          finished(n * bytes);
+        }
+        for (uint64_t i = 0; i < n; i++) {
+          uint8_t* row = staged.data() + i * stride + p.offset;
+          if (p.ready) {
+            std::memcpy(row, p.ready + (r - begin + i) * filled, filled);
+          } else if (format_of(p.tensor->type) == p.format) {
+            repack_row(p.tensor->type, raw.data() + i * bytes, cols, row);
+          } else {
+            unpack_file_row(p.tensor->type, raw.data() + i * bytes, cols, plain.data());
+            repack_values(p.format, plain.data(), cols, row);
+          }
+        }
+      }
+      if (status.ok()) status = m_.memory.copy(to + r * stride, staged.data(), n * stride);
+    }
   }
   Matrix pairs(const std::string& gate, const std::string& up, uint32_t cols, uint32_t n) {
     const TensorInfo *g = find(gate, cols, n), *u = find(up, cols, n);
@@ -90,8 +119,7 @@ class Uploader {
     out.pair = out.stride, out.stride *= 2;
     const DevicePointer data = m_.memory.take((size_t)n * out.stride, "the model");
     if (!data) return {};
-    spread(*g, f, cols, data, out.stride);
-    spread(*u, f, cols, data + out.pair, out.stride);
+    weave({{g, f, 0}, {u, f, out.pair}}, cols, data, out.stride, 0, n);
     out.data = reinterpret_cast<const uint8_t*>(data);
     return out;
   }
@@ -121,10 +149,22 @@ class Uploader {
     l.first.data = reinterpret_cast<const uint8_t*>(data);
     l.up.data = reinterpret_cast<const uint8_t*>(up_at);
     l.down_rows.data = reinterpret_cast<const uint8_t*>(down_at);
-    if (gated) spread(*g, f, width, data, stride);
-    spread(*u, f, width, up_at, stride);
-    if (!by_output) spread(*d, down, width, down_at, stride);
-    else turned(*d, down, down_at, stride);
+    std::vector<Part> parts;
+    if (gated) parts.push_back({g, f, 0});
+    parts.push_back({u, f, up_at - data});
+    parts.push_back({d, down, down_at - data});
+    if (!by_output) {
+      weave(parts, width, data, stride, 0, n);
+    } else {
+      const uint32_t at_once = std::max(32u, (uint32_t)std::min<uint64_t>(n, (128u << 20) / ((uint64_t)width * 4) / 256 * 256));
+      for (uint32_t begin = 0; begin < n && status.ok(); begin += at_once) {
+        const uint32_t end = std::min(n, begin + at_once);
+        const std::vector<uint8_t> rows = turned(*d, down, begin, end);
+        parts.back().ready = rows.data();
+        if (status.ok()) weave(parts, width, data, stride, begin, end);
+      }
+      finished(row_bytes(d->type, n) * width);
+    }
     l.by_neuron = true;
   }
 
@@ -135,70 +175,46 @@ class Uploader {
     return rows * row_bytes(t.type, t.shape[0]);
   }
 
-  // Rows of t, each made by `make`, to `to` and every `stride` bytes. `filled`: bytes of a row; what lies between rows is not touched.
+  // Rows of t, each made by `make`, one after the other.
   template <class Make>
-  void send(DevicePointer to, size_t stride, uint64_t rows, const TensorInfo& t, Make&& make, size_t filled = 0) {
+  void send(DevicePointer to, size_t stride, uint64_t rows, const TensorInfo& t, Make&& make) {
     if (!status.ok()) return;
-    if (!filled) filled = stride;
-    const uint64_t bytes = row_bytes(t.type, t.shape[0]);
-    const bool dense = filled == stride;
-    const uint64_t at_once = dense ? std::clamp<uint64_t>(kStaging / stride, 1, rows) : std::clamp<uint64_t>(kStaging / filled, 1, rows);
-    std::vector<uint8_t> raw(bytes * at_once), staged(at_once * filled);
+    const uint64_t bytes = row_bytes(t.type, t.shape[0]), at_once = std::clamp<uint64_t>(kStaging / stride, 1, rows);
+    std::vector<uint8_t> raw(bytes * at_once), staged(at_once * stride);
     for (uint64_t r = 0; r < rows && status.ok(); r += at_once) {
       const uint64_t n = std::min(at_once, rows - r);
       if (status = w_.read(t, r * bytes, n * bytes, raw.data()); !status.ok()) return;
-      for (uint64_t i = 0; i < n; i++) make(staged.data() + i * filled, raw.data() + i * bytes);
-      if (dense) status = m_.memory.copy(to + r * stride, staged.data(), n * stride);
-      else status = scatter(to + r * stride, stride, staged.data(), filled, n);
+      for (uint64_t i = 0; i < n; i++) make(staged.data() + i * stride, raw.data() + i * bytes);
+      status = m_.memory.copy(to + r * stride, staged.data(), n * stride);
       finished(n * bytes);
     }
   }
-  // Rows to places apart: over a buffer on the GPU, whose copies cost no trip each.
-  Status scatter(DevicePointer to, size_t stride, const uint8_t* from, size_t row, uint64_t n) {
-    const Driver& d = m_.memory.device().d;
-    if (!buffer_) buffer_ = std::make_unique<Memory>(m_.memory.owner());
-    if (buffer_bytes_ < n * row) {
-      buffer_ = std::make_unique<Memory>(m_.memory.owner());
-      buffer_bytes_ = n * row;
-      buffer_at_ = buffer_->take(buffer_bytes_, "loading");
-    }
-    if (Status s = buffer_->copy(buffer_at_, from, n * row); !s.ok()) return s;
-    for (uint64_t i = 0; i < n; i++)
-      if (const Result r = d.MemcpyDtoDAsync(to + i * stride, buffer_at_ + i * row, row, nullptr); r != kSuccess) return failure(d, r, "receiving the model");
-    if (const Result r = d.StreamSynchronize(nullptr); r != kSuccess) return failure(d, r, "receiving the model");
-    return Status::fine();
-  }
-  // Columns of t [width][neurons] as rows.
-  void turned(const TensorInfo& t, Format f, DevicePointer to, size_t stride) {
-    if (!status.ok()) return;
-    const uint32_t n = m_.spec.ffn_width, width = m_.spec.width;
-    const uint64_t bytes = row_bytes(t.type, n);
+  // Columns [begin, end) of t [width][neurons] as rows; `begin` is at a block's start.
+  std::vector<uint8_t> turned(const TensorInfo& t, Format f, uint32_t begin, uint32_t end) {
+    const uint32_t n = m_.spec.ffn_width, width = m_.spec.width, block = (uint32_t)block_columns(t.type);
+    const uint32_t upto = std::min(n, (end + block - 1) / block * block), count = end - begin;
+    const uint64_t bytes = row_bytes(t.type, n), skip = row_bytes(t.type, begin), some = row_bytes(t.type, upto - begin);
     const size_t filled = row_stride(f, width);
-    const uint32_t at_once = std::max(32u, (uint32_t)std::min<uint64_t>(n, (64u << 20) / ((uint64_t)width * 4) / 32 * 32));
-    std::vector<uint8_t> raw(bytes), staged(at_once * filled);
-    std::vector<float> row(n), columns((size_t)at_once * width);
-    for (uint32_t c0 = 0; c0 < n && status.ok(); c0 += at_once) {
-      const uint32_t count = std::min(at_once, n - c0);
-      for (uint32_t r = 0; r < width; r++) {
-        if (status = w_.read(t, r * bytes, bytes, raw.data()); !status.ok()) return;
-        unpack_file_row(t.type, raw.data(), n, row.data());
-        for (uint32_t c = 0; c < count; c++) columns[(size_t)c * width + r] = row[c0 + c];
-      }
-      for (uint32_t c = 0; c < count; c++) {
-        if (f == Format::bf16) {  // exact: that is what it was
-          uint8_t* out = staged.data() + c * filled;
-          std::memset(out, 0, filled);
-          for (uint32_t r = 0; r < width; r++) {
-            const uint16_t h = (uint16_t)(std::bit_cast<uint32_t>(columns[(size_t)c * width + r]) >> 16);
-            std::memcpy(out + 2 * r, &h, 2);
-          }
-        } else {
-          repack_values(f, columns.data() + (size_t)c * width, width, staged.data() + c * filled);
-        }
-      }
-      status = scatter(to + (uint64_t)c0 * stride, stride, staged.data(), filled, count);
+    std::vector<uint8_t> raw(some), out(count * filled, 0);
+    std::vector<float> row(upto - begin), columns((size_t)count * width);
+    for (uint32_t r = 0; r < width; r++) {
+      if (status = w_.read(t, r * bytes + skip, some, raw.data()); !status.ok()) return out;
+      unpack_file_row(t.type, raw.data(), upto - begin, row.data());
+      for (uint32_t c = 0; c < count; c++) columns[(size_t)c * width + r] = row[c];
     }
-    finished(bytes * width);
+    for (uint32_t c = 0; c < count; c++) {
+      const float* from = columns.data() + (size_t)c * width;
+      uint8_t* to = out.data() + c * filled;
+      if (f != Format::bf16) {
+        repack_values(f, from, width, to);
+        continue;
+      }
+      for (uint32_t r = 0; r < width; r++) {  // exact: that is what it was
+        const uint16_t h = (uint16_t)(std::bit_cast<uint32_t>(from[r]) >> 16);
+        std::memcpy(to + 2 * r, &h, 2);
+      }
+    }
+    return out;
   }
   void finished(uint64_t bytes) {
     done_ += bytes;
@@ -209,9 +225,6 @@ class Uploader {
   const Weights& w_;
   const std::function<void(float)>& progress_;
   uint64_t done_ = 0, total_ = 0;
-  std::unique_ptr<Memory> buffer_;
-  size_t buffer_bytes_ = 0;
-  DevicePointer buffer_at_ = 0;
 };
 
 uint64_t bytes_of(const Matrix& m) { return m.data ? (uint64_t)(m.pair ? m.rows / 2 : m.rows) * m.stride : 0; }

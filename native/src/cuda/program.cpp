@@ -148,7 +148,8 @@ class Builder {
     const Matrix& next = route(i) == MlpRoute::dense && l.down.data ? l.gate_up : l.first;
     if (route(i) == MlpRoute::dense) {
       t.ahead = next.data;
-      t.ahead_bytes = (uint32_t)std::min<uint64_t>((uint64_t)(next.pair ? next.rows / 2 : next.rows) * next.stride, m_.memory.device().l2_bytes / 3);
+      t.ahead_rows = next.pair ? next.rows / 2 : next.rows, t.ahead_stride = next.stride;
+      t.ahead_bytes = m_.memory.device().l2_bytes / 3;
     }
     push(t);
 
@@ -274,7 +275,7 @@ Status lay_out(const DeviceModel& model, Token& t) {
   t.at_quants = t.max_float * 4;
   t.at_scales = t.at_quants + t.max_quantised;
   t.at_ring = up(t.at_scales + t.max_quantised / 32 * 8, 128);
-  t.at_acc = t.at_ring + kWarps * (model.memory.device().deep_ring ? 7680 : 2560);
+  t.at_acc = t.at_ring + kWarps * ring_bytes(model.memory.device().deep_ring);
   const uint32_t group = s.heads / s.kv_heads, at_once = group == 1 ? 1 : 4;
   const uint32_t attention = up((group + 1) * s.head_width * 4, 16) + kWarps * at_once * (s.head_width + 2) * 4;
   t.shared_bytes = std::max(t.at_acc + up(s.width, 4) * 4, attention);
