@@ -72,7 +72,7 @@ class Emulator {
   }
   uint32_t splits(const Stage& s) const {
     const uint32_t seen = s.window && position + 1 > (int)s.window ? s.window : (uint32_t)position + 1;
-    return std::max(1u, std::min(t.max_splits, (seen + 127) / 128));
+    return std::max(1u, std::min(s.most_splits, (seen + 63) / 64));
   }
 
   void gather(const Stage& s) {

@@ -80,66 +80,60 @@ __device__ inline float dot(const uint8_t* plane, uint32_t step, const uint8_t* 
   }
 }
 
-// acc[i] += h * value of the piece's column i.
+// A piece in registers. add(): acc[i] += h * value of the piece's column i.
 template <Format F>
-__device__ inline void add_piece(const uint8_t* plane, uint32_t step, const uint8_t* side, float h, float (&acc)[piece_columns(F)]) {
-  const uint4 w = __ldg(reinterpret_cast<const uint4*>(plane));
-  const uint32_t word[4] = {w.x, w.y, w.z, w.w};
-  if constexpr (F == Format::bf16 || F == Format::f16) {
-#pragma unroll
-    for (int i = 0; i < 4; i++) {
-      if constexpr (F == Format::bf16) {
-        acc[2 * i] += h * __uint_as_float(word[i] << 16);
-        acc[2 * i + 1] += h * __uint_as_float(word[i] & 0xFFFF0000u);
-      } else {
-        const float2 v = __half22float2(*reinterpret_cast<const __half2*>(&word[i]));
-        acc[2 * i] += h * v.x, acc[2 * i + 1] += h * v.y;
-      }
-    }
-  } else if constexpr (F == Format::f32) {
-    const float4 a = __ldg(reinterpret_cast<const float4*>(plane)), b = __ldg(reinterpret_cast<const float4*>(plane + step));
-    acc[0] += h * a.x, acc[1] += h * a.y, acc[2] += h * a.z, acc[3] += h * a.w;
-    acc[4] += h * b.x, acc[5] += h * b.y, acc[6] += h * b.z, acc[7] += h * b.w;
-  } else if constexpr (F == Format::nibbles || F == Format::nibbles_min || F == Format::fives) {
-    float d, m;
-    uint32_t high = 0;
-    if constexpr (F == Format::nibbles) {
-      d = h * half_bits(__ldg(reinterpret_cast<const uint16_t*>(side)));
-      m = -8.0f * d;
-    } else if constexpr (F == Format::nibbles_min) {
-      const uint32_t t = __ldg(reinterpret_cast<const uint32_t*>(side));
-      d = h * low_half(t), m = h * high_half(t);
-    } else {
-      const uint2 t = __ldg(reinterpret_cast<const uint2*>(side));
-      d = h * low_half(t.x), m = h * high_half(t.x), high = t.y;
-    }
-#pragma unroll
-    for (int i = 0; i < 4; i++)
-#pragma unroll
-      for (int b = 0; b < 4; b++) {
-        uint32_t lo = word[i] >> (8 * b) & 15, hi = word[i] >> (8 * b + 4) & 15;
-        if constexpr (F == Format::fives) lo |= (high >> (4 * i + b) & 1) << 4, hi |= (high >> (16 + 4 * i + b) & 1) << 4;
-        acc[4 * i + b] += d * (float)lo + m;
-        acc[16 + 4 * i + b] += d * (float)hi + m;
-      }
-  } else {
-    const uint4 v = __ldg(reinterpret_cast<const uint4*>(plane + step));
-    const uint32_t second[4] = {v.x, v.y, v.z, v.w};
-    float d0, d1;
-    if constexpr (F == Format::bytes) d0 = d1 = h * half_bits(__ldg(reinterpret_cast<const uint16_t*>(side)));
-    else {
-      const uint32_t t = __ldg(reinterpret_cast<const uint32_t*>(side));
-      d0 = h * low_half(t), d1 = h * high_half(t);
-    }
-#pragma unroll
-    for (int i = 0; i < 4; i++)
-#pragma unroll
-      for (int b = 0; b < 4; b++) {
-        acc[4 * i + b] += d0 * (float)(int8_t)(word[i] >> (8 * b));
-        acc[16 + 4 * i + b] += d1 * (float)(int8_t)(second[i] >> (8 * b));
-      }
+struct Loaded {
+  uint4 w, v;
+  uint2 t;
+  __device__ void load(const uint8_t* plane, uint32_t step, const uint8_t* side) {
+    w = __ldg(reinterpret_cast<const uint4*>(plane));
+    if constexpr (planes(F) == 2) v = __ldg(reinterpret_cast<const uint4*>(plane + step));
+    if constexpr (side_bytes(F) == 2) t.x = __ldg(reinterpret_cast<const uint16_t*>(side));
+    if constexpr (side_bytes(F) == 4) t.x = __ldg(reinterpret_cast<const uint32_t*>(side));
+    if constexpr (side_bytes(F) == 8) t = __ldg(reinterpret_cast<const uint2*>(side));
   }
-}
+  __device__ void add(float h, float (&acc)[piece_columns(F)]) const {
+    const uint32_t word[4] = {w.x, w.y, w.z, w.w};
+    if constexpr (F == Format::bf16 || F == Format::f16) {
+#pragma unroll
+      for (int i = 0; i < 4; i++) {
+        if constexpr (F == Format::bf16) {
+          acc[2 * i] += h * __uint_as_float(word[i] << 16);
+          acc[2 * i + 1] += h * __uint_as_float(word[i] & 0xFFFF0000u);
+        } else {
+          const float2 p = __half22float2(*reinterpret_cast<const __half2*>(&word[i]));
+          acc[2 * i] += h * p.x, acc[2 * i + 1] += h * p.y;
+        }
+      }
+    } else if constexpr (F == Format::f32) {
+      const float a[8] = {__uint_as_float(w.x), __uint_as_float(w.y), __uint_as_float(w.z), __uint_as_float(w.w),
+                          __uint_as_float(v.x), __uint_as_float(v.y), __uint_as_float(v.z), __uint_as_float(v.w)};
+#pragma unroll
+      for (int i = 0; i < 8; i++) acc[i] += h * a[i];
+    } else if constexpr (F == Format::nibbles || F == Format::nibbles_min || F == Format::fives) {
+      const float d = h * low_half(t.x), m = F == Format::nibbles ? -8.0f * d : h * high_half(t.x);
+#pragma unroll
+      for (int i = 0; i < 4; i++)
+#pragma unroll
+        for (int b = 0; b < 4; b++) {
+          uint32_t lo = word[i] >> (8 * b) & 15, hi = word[i] >> (8 * b + 4) & 15;
+          if constexpr (F == Format::fives) lo |= (t.y >> (4 * i + b) & 1) << 4, hi |= (t.y >> (16 + 4 * i + b) & 1) << 4;
+          acc[4 * i + b] += d * (float)lo + m;
+          acc[16 + 4 * i + b] += d * (float)hi + m;
+        }
+    } else {
+      const uint32_t second[4] = {v.x, v.y, v.z, v.w};
+      const float d0 = h * low_half(t.x), d1 = F == Format::bytes ? d0 : h * high_half(t.x);
+#pragma unroll
+      for (int i = 0; i < 4; i++)
+#pragma unroll
+        for (int b = 0; b < 4; b++) {
+          acc[4 * i + b] += d0 * (float)(int8_t)(word[i] >> (8 * b));
+          acc[16 + 4 * i + b] += d1 * (float)(int8_t)(second[i] >> (8 * b));
+        }
+    }
+  }
+};
 
 // Where piece p of a row begins, how far its second plane is, and where its side is.
 template <Format F>
@@ -155,7 +149,9 @@ __device__ inline float value_in(const uint8_t* row, uint32_t n, uint32_t c) {
   float acc[columns];
 #pragma unroll
   for (uint32_t i = 0; i < columns; i++) acc[i] = 0;
-  add_piece<F>(row + plane_at<F>(p), plane_step(p, n), row + side_at<F>(p, n), 1.0f, acc);
+  Loaded<F> piece;
+  piece.load(row + plane_at<F>(p), plane_step(p, n), row + side_at<F>(p, n));
+  piece.add(1.0f, acc);
   float v = 0;
 #pragma unroll
   for (uint32_t i = 0; i < columns; i++) v = i == c % columns ? acc[i] : v;

@@ -89,9 +89,11 @@ __device__ inline void multiply_rows(const Token& t, Block& b, const Stage& s, c
   for (uint32_t r = 0; r < R::rows; r++) acc[r] = 0, base[r] = nullptr;
   uint32_t in_batch = 0, row0 = 0, chunk = part, slot = 0;                              // of the group that is consumed
   uint32_t ahead_in = 0, ahead_row = 0, ahead_chunk = part, ahead_slot = 0;             // of the group that is asked for
-  const uint32_t last = max(groups, 1u) + R::depth;
+  const uint32_t last = max(groups, 1u) + R::depth, filled = min(groups, R::depth);
 #pragma unroll 1
   for (uint32_t turn = 0; turn < last; turn++) {
+    if (turn == filled)  // nothing more to ask for: empty groups, which waiting counts
+      for (; turn < R::depth; turn++) commit();
     if (turn >= R::depth) {
       if (turn == R::depth && wait) ready(t, b, s);
       if (turn - R::depth < groups) {

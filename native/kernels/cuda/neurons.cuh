@@ -20,10 +20,19 @@ __device__ inline void add_down(const Token& t, Block& b, const Matrix& m, uint3
     for (uint32_t i = 0; i < piece_columns(F); i++) acc[i] = 0;
     if (mine) {
       const uint32_t at = plane_at<F>(p), step = plane_step(p, m.pieces), side = side_at<F>(p, m.pieces);
-#pragma unroll (is_float(F) ? 4 : 2)
-      for (uint32_t i = group; i < count; i += groups) {
-        const uint8_t* row = row_of(m, b.ids[i]);
-        add_piece<F>(row + at, step, row + side, h[i], acc);
+      // Rows are loaded several at a time before any is used.
+      constexpr uint32_t kRows = planes(F) == 1 ? 8 : 4;
+#pragma unroll 1
+      for (uint32_t i = group; i < count; i += groups * kRows) {
+        Loaded<F> row[kRows];
+#pragma unroll
+        for (uint32_t k = 0; k < kRows; k++) {
+          const uint8_t* from = row_of(m, b.ids[min(i + k * groups, count - 1)]);
+          row[k].load(from + at, step, from + side);
+        }
+#pragma unroll
+        for (uint32_t k = 0; k < kRows; k++)
+          if (i + k * groups < count) row[k].add(h[i + k * groups], acc);
       }
     }
     // The groups' sums, in order, through the ring's memory, which is idle: [kWarps][16][32] floats at a time.

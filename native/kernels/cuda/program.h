@@ -132,6 +132,7 @@ struct Stage {
 
   // attention
   uint32_t attention;
+  uint32_t most_splits;       // parts that a layer's positions are cut into, at most
   float* qkv;                 // [(heads + 2 kv_heads) head_width]
   uint16_t *keys, *values;    // this layer's [kv_heads][context][head_width]
   Norm q_norm, k_norm;

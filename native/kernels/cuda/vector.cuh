@@ -41,38 +41,31 @@ __device__ inline void choose_heads(const Token& t, Block& b, const Stage& s) {
   if (blockIdx.x == 0 && threadIdx.x == 0 && s.heads_counted) *s.heads_counted += b.kept[0];
 }
 
-// Four columns from c on of what attention left in parts (flash-decoding): column c of the heads that are kept.
-__device__ inline float4 joined(const Token& t, const Block& b, const Stage& s, uint32_t c, uint32_t splits) {
-  const uint32_t hw = t.head_width;
-  const uint32_t head = s.kept_heads ? b.kept[1 + c / hw] : c / hw, d = c % hw;
-  const float* max = t.part_max + head * t.max_splits;
-  const float* sum = t.part_sum + head * t.max_splits;
-  const float* acc = t.part_acc + (size_t)head * t.max_splits * hw + d;
-  if (splits == 1) {
-    const float inverse = 1.0f / sum[0];
-    const float4 v = *reinterpret_cast<const float4*>(acc);
-    return {v.x * inverse, v.y * inverse, v.z * inverse, v.w * inverse};
-  }
-  float m = max[0];
+// What each part of a head's attention weighs (flash-decoding): [heads][splits] in b.sums.
+__device__ inline void weigh_parts(const Token& t, Block& b, uint32_t splits) {
 #pragma unroll 1
-  for (uint32_t i = 1; i < splits; i++) m = fmaxf(m, max[i]);
-  float total = 0;
-  float4 v = {0, 0, 0, 0};
-#pragma unroll 2
-  for (uint32_t i = 0; i < splits; i++) {
-    const float w = exp2f(max[i] - m);
-    const float4 a = *reinterpret_cast<const float4*>(acc + (size_t)i * hw);
-    total += w * sum[i];
-    v.x += w * a.x, v.y += w * a.y, v.z += w * a.z, v.w += w * a.w;
+  for (uint32_t h = threadIdx.x; h < t.heads; h += kThreads) {
+    const float* max = t.part_max + h * t.max_splits;
+    const float* sum = t.part_sum + h * t.max_splits;
+    float top = -INFINITY, total = 0;
+#pragma unroll 4
+    for (uint32_t i = 0; i < splits; i++) top = fmaxf(top, max[i]);
+#pragma unroll 4
+    for (uint32_t i = 0; i < splits; i++) {
+      const float w = exp2f(max[i] - top);
+      b.sums[h * splits + i] = w;
+      total += w * sum[i];
+    }
+    const float inverse = 1.0f / total;
+#pragma unroll 1
+    for (uint32_t i = 0; i < splits; i++) b.sums[h * splits + i] *= inverse;
   }
-  const float inverse = 1.0f / total;
-  return {v.x * inverse, v.y * inverse, v.z * inverse, v.w * inverse};
+  __syncthreads();
 }
-
 // Parts that attention cuts a layer's positions into: a function of the position alone, so that every block knows.
 __device__ inline uint32_t attention_splits(const Token& t, const Stage& s, uint32_t position) {
   const uint32_t seen = s.window && position + 1 > s.window ? s.window : position + 1;
-  return max(1u, min(t.max_splits, (seen + 63) / 64));
+  return max(1u, min(s.most_splits, (seen + 63) / 64));
 }
 
 __device__ __noinline__ inline float4 embedded(const Stage& s, uint32_t token, uint32_t position, uint32_t c) {
@@ -90,32 +83,49 @@ __device__ inline float4 load4(const float* p, uint32_t c) {
   return *reinterpret_cast<const float4*>(p + c);  // lengths are multiples of 8: the host sees to it
 }
 
+constexpr uint32_t kHeld = 4;  // groups of four columns that a thread holds at once
+
+// Eight threads side by side hold a block of 32 columns: its int8, scale and sum.
+__device__ __noinline__ void quantise(Vector vector, uint32_t c, float4 v, uint32_t length) {
+  float peak = fmaxf(fmaxf(fabsf(v.x), fabsf(v.y)), fmaxf(fabsf(v.z), fabsf(v.w)));
+#pragma unroll
+  for (int o = 4; o; o >>= 1) peak = fmaxf(peak, __shfl_xor_sync(~0u, peak, o));
+  const float to = peak > 0 ? 127.0f / peak : 0;
+  const int x = __float2int_rn(v.x * to), y = __float2int_rn(v.y * to), z = __float2int_rn(v.z * to), w = __float2int_rn(v.w * to);
+  int total = x + y + z + w;
+#pragma unroll
+  for (int o = 4; o; o >>= 1) total += __shfl_xor_sync(~0u, total, o);
+  if (c >= length) return;
+  reinterpret_cast<uint32_t*>(vector.q)[quant_place(c)] = (x & 255) | (y & 255) << 8 | (z & 255) << 16 | (uint32_t)w << 24;
+  if (c % 32 == 0) vector.d[c / 32] = {peak / 127, peak / 127 * (float)total};
+}
+
 __device__ __noinline__ void make_vector(const Token& t, Block& b, const Stage& s, NormAhead ahead) {
   HUNCH_SHARED(t), HUNCH_SHARED(b), HUNCH_SHARED(s);
   const uint32_t n = s.n;
   const Vector vector = vector_of(t);
   const float inverse = 1.0f / (float)n;
-  float branch_scale = 1;
   uint32_t splits = 1, length = n;
   const bool direct = s.source == Source::vector && !s.want_float;  // long vectors that only quantised rows read are not kept in floats
   if (s.choose_heads) choose_heads(t, b, s);
   if (s.source == Source::attention) {
     splits = attention_splits(t, s, b.position);
     if (s.kept_heads) {
+#pragma unroll 1
       for (uint32_t i = threadIdx.x; i <= t.heads; i += kThreads) b.kept[i] = s.kept_heads[i];
       __syncthreads();
       length = b.kept[0] * t.head_width;
     }
+    weigh_parts(t, b, splits);
   }
+  const bool branched = s.branch || s.branch_fixed, normed = s.norm.weight != nullptr;
   const auto branch4 = [&](uint32_t c) {
     if (s.branch) return load4(s.branch, c);
-    float4 v = {0, 0, 0, 0};
     constexpr float unit = 1.0f / 4294967296.0f;
-    v.x = (float)s.branch_fixed[c] * unit, v.y = (float)s.branch_fixed[c + 1] * unit;
-    v.z = (float)s.branch_fixed[c + 2] * unit, v.w = (float)s.branch_fixed[c + 3] * unit;
-    return v;
+    const longlong2 a = *reinterpret_cast<const longlong2*>(s.branch_fixed + c), d = *reinterpret_cast<const longlong2*>(s.branch_fixed + c + 2);
+    return float4{(float)a.x * unit, (float)a.y * unit, (float)d.x * unit, (float)d.y * unit};
   };
-  const bool branched = s.branch || s.branch_fixed;
+  float branch_scale = 1;
   if (branched && s.branch_norm.weight) {
     float sum = 0;
 #pragma unroll 1
@@ -126,84 +136,124 @@ __device__ __noinline__ void make_vector(const Token& t, Block& b, const Stage& 
     branch_scale = rsqrtf(block_sum(sum, b.scratch) * inverse + t.epsilon);
   }
   const uint2 mine = share(n / 4, blockIdx.x, gridDim.x);
-  const int32_t token = s.source == Source::embedding ? t.tokens[b.position] : 0;
+  float4 v[kHeld];
   float sum = 0, squares = 0;
-  const auto plain4 = [&](uint32_t c) {
-    float4 v = load4(s.x, c);
-    if (s.relu) v.x = fmaxf(v.x, 0.0f), v.y = fmaxf(v.y, 0.0f), v.z = fmaxf(v.z, 0.0f), v.w = fmaxf(v.w, 0.0f);
-    return v;
-  };
-#pragma unroll 1
-  for (uint32_t g = threadIdx.x; g * 4 < length && !direct; g += kThreads) {
-    const uint32_t c = g * 4;
-    float4 v;
+  // Groups g0, g0 + kThreads, …: their loads are on their way together.
+  const auto gather = [&](uint32_t g0) {
     if (s.source == Source::embedding) {
-      v = embedded(s, token, b.position + s.position_offset, c);
-    } else if (s.source == Source::attention) {
-      v = joined(t, b, s, c, splits);
-    } else {
-      v = plain4(c);
-      if (branched) {
-        float4 w = branch4(c);
-        if (s.branch_norm.weight) {
-          const float4 weight = load4(s.branch_norm.weight, c);
-          w.x *= branch_scale * weight.x, w.y *= branch_scale * weight.y, w.z *= branch_scale * weight.z, w.w *= branch_scale * weight.w;
+      const uint32_t token = (uint32_t)t.tokens[b.position];
+#pragma unroll
+      for (uint32_t i = 0; i < kHeld; i++) {
+        v[i] = {0, 0, 0, 0};
+        if ((g0 + i * kThreads) * 4 < length) v[i] = embedded(s, token, b.position + s.position_offset, (g0 + i * kThreads) * 4);
+      }
+    } else if (s.source == Source::attention) {  // joins what flash-decoding left in parts
+      const float* acc[kHeld];
+      const float* weight[kHeld];
+#pragma unroll
+      for (uint32_t i = 0; i < kHeld; i++) {
+        const uint32_t c = (g0 + i * kThreads) * 4, place = divided(c, t.head_width);
+        const uint32_t head = c >= length ? 0 : s.kept_heads ? b.kept[1 + place] : place;
+        acc[i] = t.part_acc + (size_t)head * t.max_splits * t.head_width + (c - place * t.head_width);
+        weight[i] = b.sums + head * splits;
+        v[i] = {0, 0, 0, 0};
+      }
+#pragma unroll 1
+      for (uint32_t k = 0; k < splits; k++)
+#pragma unroll
+        for (uint32_t i = 0; i < kHeld; i++) {
+          if ((g0 + i * kThreads) * 4 >= length) continue;
+          const float4 a = load4(acc[i], k * t.head_width);
+          const float w = weight[i][k];
+          v[i].x += w * a.x, v[i].y += w * a.y, v[i].z += w * a.z, v[i].w += w * a.w;
         }
-        v.x += w.x, v.y += w.y, v.z += w.z, v.w += w.w;
+    } else {
+#pragma unroll
+      for (uint32_t i = 0; i < kHeld; i++) v[i] = (g0 + i * kThreads) * 4 < length ? load4(s.x, (g0 + i * kThreads) * 4) : float4{0, 0, 0, 0};
+      if (branched)
+#pragma unroll
+        for (uint32_t i = 0; i < kHeld; i++) {
+          const uint32_t c = (g0 + i * kThreads) * 4;
+          if (c >= length) continue;
+          const float4 w = branch4(c);
+          float4 weight = {1, 1, 1, 1};
+          if (s.branch_norm.weight) weight = load4(s.branch_norm.weight, c);
+          v[i].x += w.x * branch_scale * weight.x, v[i].y += w.y * branch_scale * weight.y, v[i].z += w.z * branch_scale * weight.z, v[i].w += w.w * branch_scale * weight.w;
+        }
+      if (s.relu)
+#pragma unroll
+        for (uint32_t i = 0; i < kHeld; i++) v[i] = {fmaxf(v[i].x, 0.0f), fmaxf(v[i].y, 0.0f), fmaxf(v[i].z, 0.0f), fmaxf(v[i].w, 0.0f)};
+    }
+#pragma unroll
+    for (uint32_t i = 0; i < kHeld; i++) {
+      const uint32_t g = g0 + i * kThreads;
+      if (s.x_out && g >= mine.x && g < mine.y) *reinterpret_cast<float4*>(s.x_out + g * 4) = v[i];
+      sum += v[i].x + v[i].y + v[i].z + v[i].w;
+      squares += v[i].x * v[i].x + v[i].y * v[i].y + v[i].z * v[i].z + v[i].w * v[i].w;
+    }
+  };
+  const auto apart = [](const float4& a, float mean) {
+    const float x = a.x - mean, y = a.y - mean, z = a.z - mean, w = a.w - mean;
+    return x * x + y * y + z * z + w * w;
+  };
+
+  const bool held = length <= kHeld * kThreads * 4;  // all of it stays in registers between the two passes
+  if (held) gather(threadIdx.x);
+  else
+#pragma unroll 1
+    for (uint32_t g0 = threadIdx.x; (g0 & ~31u) * 4 < length; g0 += kHeld * kThreads) {
+      gather(g0);
+#pragma unroll
+      for (uint32_t i = 0; i < kHeld; i++) {
+        const uint32_t g = g0 + i * kThreads;
+        if (!direct && g * 4 < length) vector.f[float_place(g * 4)] = v[i];
+        if (!normed && s.want_quantised && (g & ~31u) * 4 < length) quantise(vector, g * 4, v[i], length);
       }
     }
-    if (s.x_out && g >= mine.x && g < mine.y) *reinterpret_cast<float4*>(s.x_out + c) = v;
-    vector.f[float_place(c)] = v;
-    sum += v.x + v.y + v.z + v.w;
-    squares += v.x * v.x + v.y * v.y + v.z * v.z + v.w * v.w;
-  }
   float scale = 1, mean = 0;
-  if (s.norm.weight) {
+  if (normed) {
     if (s.norm.bias) {
       mean = block_sum(sum, b.scratch + 16) * inverse;
       float off = 0;
-  #pragma unroll 1
-    for (uint32_t c = threadIdx.x * 4; c < n; c += kThreads * 4) {
-        const float4 v = vector.f[float_place(c)];
-        const float x = v.x - mean, y = v.y - mean, z = v.z - mean, w = v.w - mean;
-        off += x * x + y * y + z * z + w * w;
+      if (held) {
+#pragma unroll
+        for (uint32_t i = 0; i < kHeld; i++)
+          if ((threadIdx.x + i * kThreads) * 4 < length) off += apart(v[i], mean);
+      } else {
+#pragma unroll 1
+        for (uint32_t g = threadIdx.x; g * 4 < length; g += kThreads) off += apart(vector.f[float_place(g * 4)], mean);
       }
-      scale = rsqrtf(block_sum(off, b.scratch + 32) * inverse + t.epsilon);
-    } else {
-      scale = rsqrtf(block_sum(squares, b.scratch + 32) * inverse + t.epsilon);
+      squares = off;
+    }
+    scale = rsqrtf(block_sum(squares, b.scratch + 32) * inverse + t.epsilon);
+  }
+  const auto normalised = [&](float4 u, const float4& w, uint32_t c) {
+    u.x = (u.x - mean) * scale * w.x, u.y = (u.y - mean) * scale * w.y, u.z = (u.z - mean) * scale * w.z, u.w = (u.w - mean) * scale * w.w;
+    if (s.norm.bias) {
+      const float4 a = load4(s.norm.bias, c);
+      u.x += a.x, u.y += a.y, u.z += a.z, u.w += a.w;
+    }
+    return u;
+  };
+  if (held) {
+#pragma unroll
+    for (uint32_t i = 0; i < kHeld; i++) {
+      const uint32_t g = threadIdx.x + i * kThreads;
+      if ((g & ~31u) * 4 >= length) continue;  // whole warps: four blocks of 32 at a time
+      if (g * 4 < length) {
+        if (normed) v[i] = normalised(v[i], ahead.weight[i], g * 4);
+        if (s.want_float) vector.f[float_place(g * 4)] = v[i];
+      }
+      if (s.want_quantised) quantise(vector, g * 4, v[i], length);
+    }
+  } else if (normed) {
+#pragma unroll 1
+    for (uint32_t g = threadIdx.x; (g & ~31u) * 4 < length; g += kThreads) {
+      float4 u = {0, 0, 0, 0};
+      if (g * 4 < length) vector.f[float_place(g * 4)] = u = normalised(vector.f[float_place(g * 4)], load4(s.norm.weight, g * 4), g * 4);
+      if (s.want_quantised) quantise(vector, g * 4, u, length);
     }
   }
-  // A thread finds the columns again that it wrote.
-  if (s.norm.weight || s.want_quantised)
-#pragma unroll 1
-    for (uint32_t g = threadIdx.x, turn = 0; g * 4 < (length + 127) / 128 * 128; g += kThreads, turn++) {  // whole warps: four blocks of 32 at a time
-      const uint32_t c = g * 4;
-      float4 v = {0, 0, 0, 0};
-      if (c < length) {
-        v = direct ? plain4(c) : vector.f[float_place(c)];
-        if (s.norm.weight) {
-          const float4 w = turn < 4 ? (turn < 2 ? (turn ? ahead.weight[1] : ahead.weight[0]) : turn == 2 ? ahead.weight[2] : ahead.weight[3]) : load4(s.norm.weight, c);
-          v.x = (v.x - mean) * scale * w.x, v.y = (v.y - mean) * scale * w.y, v.z = (v.z - mean) * scale * w.z, v.w = (v.w - mean) * scale * w.w;
-          if (s.norm.bias) {
-            const float4 a = load4(s.norm.bias, c);
-            v.x += a.x, v.y += a.y, v.z += a.z, v.w += a.w;
-          }
-          vector.f[float_place(c)] = v;
-        }
-      }
-      if (s.want_quantised) {
-        float peak = fmaxf(fmaxf(fabsf(v.x), fabsf(v.y)), fmaxf(fabsf(v.z), fabsf(v.w)));
-        for (int o = 4; o; o >>= 1) peak = fmaxf(peak, __shfl_xor_sync(~0u, peak, o));
-        const float to = peak > 0 ? 127.0f / peak : 0;
-        const int x = __float2int_rn(v.x * to), y = __float2int_rn(v.y * to), z = __float2int_rn(v.z * to), w = __float2int_rn(v.w * to);
-        int total = x + y + z + w;
-        for (int o = 4; o; o >>= 1) total += __shfl_xor_sync(~0u, total, o);
-        if (c < length) {
-          reinterpret_cast<uint32_t*>(vector.q)[quant_place(c)] = (x & 255) | (y & 255) << 8 | (z & 255) << 16 | (uint32_t)w << 24;
-          if (c % 32 == 0) vector.d[c / 32] = {peak / 127, peak / 127 * (float)total};
-        }
-      }
-    }
   __syncthreads();
 }
 

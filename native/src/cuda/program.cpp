@@ -129,6 +129,7 @@ class Builder {
     const bool early = p && p->source != PredictorSource::same;
     Stage t = early ? vector(b_.mlp_hidden[i & 1], p->rank, p->relu) : Stage{};
     t.attention = 1;
+    t.most_splits = early ? std::max(1u, b_.max_splits / 2) : b_.max_splits;  // half of the blocks score neurons meanwhile
     t.qkv = b_.qkv;
     const size_t cache = (size_t)i * s_.kv_heads * b_.context * hw;
     t.keys = b_.keys + cache, t.values = b_.values + cache;
@@ -154,7 +155,7 @@ class Builder {
     push(t);
 
     Stage o{};
-    o.source = Source::attention, o.n = q_rows, o.window = t.window;
+    o.source = Source::attention, o.n = q_rows, o.window = t.window, o.most_splits = t.most_splits;
     if (hp) o.kept_heads = b_.kept;
     into_residual(o, l.o, l.o_bias, l.post_attention_norm);
     push(o);

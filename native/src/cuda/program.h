@@ -20,7 +20,7 @@ struct SessionBuffers {
   float* thresholds = nullptr;  // [layers][3] gate, score, head
   unsigned long long* counted = nullptr;  // [2][layers] neurons, heads
   float* logits = nullptr;
-  uint32_t context = 0;
+  uint32_t context = 0, max_splits = 1;
 };
 
 // plan: null = dense.
