@@ -53,3 +53,17 @@ function(hunch_cuda_kernels target)
   add_custom_target(hunch_cuda_images DEPENDS ${images})
   add_dependencies(${target} hunch_cuda_images)
 endfunction()
+
+# Every kernel compiles to PTX and to machine code of the oldest architecture: what a machine without a GPU can say about them.
+function(hunch_cuda_tests)
+  if(NOT HUNCH_CUDA_FOUND)
+    return()
+  endif()
+  foreach(name token prefill)
+    foreach(form ptx cubin)
+      add_test(NAME "cuda: ${name}.cu compiles to ${form} for sm_75"
+        COMMAND "${HUNCH_NVCC}" -std=c++20 -O3 --${form} -arch=sm_75 -diag-suppress=186 -o "${CMAKE_CURRENT_BINARY_DIR}/cuda/${name}_75.${form}"
+          "${CMAKE_CURRENT_SOURCE_DIR}/kernels/cuda/${name}.cu")
+    endforeach()
+  endforeach()
+endfunction()

@@ -339,7 +339,7 @@ const Driver& table() {
     d.StreamSynchronize = [](void*) { return fake.fail_launches_after >= 0 && fake.launches >= (uint64_t)fake.fail_launches_after ? 719 : 0; };
     d.StreamBeginCapture = [](void*, int) { return capturing = new Graph, 0; };
     d.StreamEndCapture = [](void*, void** g) { return *g = capturing, capturing = nullptr, 0; };
-    d.GraphInstantiateWithFlags = [](void** e, void* g, unsigned long long) { return *e = new Graph(*static_cast<Graph*>(g)), 0; };
+    d.GraphInstantiateWithFlags = [](void** e, void* g, unsigned long long) { return *e = new Graph(*static_cast<Graph*>(g)), fake.graphs++, 0; };
     d.GraphLaunch = [](void* e, void*) { return launch(static_cast<Graph*>(e)->token); };
     d.GraphExecDestroy = [](void* e) { return delete static_cast<Graph*>(e), 0; };
     d.GraphDestroy = [](void* g) { return delete static_cast<Graph*>(g), 0; };

@@ -13,7 +13,7 @@ struct FakeGpu {
   size_t memory = 1u << 30;     // cuMemAlloc fails past it
   int fail_launches_after = -1; // "device lost" from this launch on
   size_t allocated = 0;
-  uint64_t launches = 0, copies = 0;
+  uint64_t launches = 0, copies = 0, graphs = 0;
 };
 
 // Puts the fake in the driver's place while it lives.

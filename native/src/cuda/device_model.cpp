@@ -231,6 +231,11 @@ uint64_t bytes_of(const Matrix& m) { return m.data ? (uint64_t)(m.pair ? m.rows 
 
 }  // namespace
 
+uint64_t DeviceModel::mlp_bytes(uint32_t layer) const {
+  const DeviceLayer& l = layers[layer];
+  return l.down.data ? bytes_of(l.gate_up) + bytes_of(l.down) : (uint64_t)spec.ffn_width * l.first.stride;
+}
+
 Traits traits_of(const Model& m) {
   return {m.rope_style, m.embedding_scale, m.position_offset, m.layers.empty() || m.layers[0].gate.present() || m.layers[0].rows.gated};
 }
@@ -291,7 +296,7 @@ Status DeviceModel::load(std::shared_ptr<Device> device, const ModelSpec& spec, 
     l.down_bias = u.vector(blk + "ffn_down.bias", spec.width);
     l.windowed = spec.window > 0 && spec.window_pattern > 0 && (i + 1) % spec.window_pattern != 0;
     for (const Matrix& a : l.qkv) m->token_bytes += bytes_of(a);
-    m->token_bytes += bytes_of(l.o) + (l.down.data ? bytes_of(l.gate_up) + bytes_of(l.down) : (uint64_t)spec.ffn_width * l.first.stride);
+    m->token_bytes += bytes_of(l.o) + m->mlp_bytes(i);
   }
   m->output_norm = u.norm("output_norm", spec.width);
   m->embedding = u.matrix("token_embd.weight", spec.width, spec.vocabulary);

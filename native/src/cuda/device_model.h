@@ -49,7 +49,7 @@ class DeviceModel {
   static Status load(std::shared_ptr<Device> device, const ModelSpec& spec, const Traits& traits, const Weights& weights, bool by_neuron,
                      const std::function<void(float)>& progress, std::shared_ptr<DeviceModel>& out);
   Status set_predictors(const Predictors& predictors);
-  bool can(const char*& why) const;
+  uint64_t mlp_bytes(uint32_t layer) const;  // that a dense token reads
 
   ModelSpec spec;
   Traits traits;

@@ -71,11 +71,6 @@ Status look(Driver& d) {
   return Status::fine();
 }
 
-bool replaced() {
-  std::lock_guard lock(mutex);
-  return instead_of_it != nullptr;
-}
-
 constexpr int kMajor = 75, kMinor = 76, kMultiprocessors = 16, kCooperative = 95;
 
 }  // namespace
@@ -91,6 +86,11 @@ const Driver* driver(Status& why) {
 void use_driver(const Driver* instead) {
   std::lock_guard lock(mutex);
   instead_of_it = instead;
+}
+
+bool replaced() {
+  std::lock_guard lock(mutex);
+  return instead_of_it != nullptr;
 }
 
 Status failure(const Driver& d, Result result, const std::string& doing) {

@@ -70,6 +70,7 @@ constexpr Result kSuccess = 0, kOutOfMemory = 2;
 const Driver* driver(Status& why);
 // Tests put a driver of their own in its place (null: the real one again).
 void use_driver(const Driver* instead);
+bool replaced();
 
 // A failed call as a sentence: what was being done, what the driver says and what to do.
 Status failure(const Driver& d, Result result, const std::string& doing);
