@@ -127,10 +127,12 @@ __device__ inline void multiply_rows(const Token& t, Block& b, const Stage& s, c
       const bool exists = piece < used_pieces;
       uint8_t* to = ring + ahead_slot;
       ahead_slot = ahead_slot == (R::depth - 1) * R::rows * R::slot ? 0 : ahead_slot + R::rows * R::slot;
-      if (ahead_in == 0)
+      if (ahead_in == 0) {  // thread r works out where row r begins
+        const uint32_t r0 = min(ahead_row + (lane < R::rows ? lane : 0), n - 1);
+        const unsigned long long at = reinterpret_cast<unsigned long long>(row_of(m, rows(first + r0)));
 #pragma unroll
-        for (uint32_t r = 0; r < R::rows; r++)
-          if (ahead_row + r < n) base[r] = row_of(m, rows(first + ahead_row + r)) + (Heads ? 0 : lane * 16);
+        for (uint32_t r = 0; r < R::rows; r++) base[r] = reinterpret_cast<const uint8_t*>(__shfl_sync(~0u, at, r)) + (Heads ? 0 : lane * 16);
+      }
       if constexpr (Heads) {
 #pragma unroll
         for (uint32_t r = 0; r < R::rows; r++)

@@ -91,6 +91,9 @@ struct Lists {
   uint32_t capacity;
 };
 
+// Which code makes the vector; the host sees which shorter one will do (kernels/cuda/vector.cuh).
+enum class Way : uint32_t { any, normed, plain, joined };
+
 enum class Source : uint32_t { none, embedding, residual, vector, attention };
 
 // Heads of a layer that are computed: score = bias + b · relu?(hidden) > *threshold. Every block works it out for itself; block 0 leaves the result for later stages.
@@ -105,6 +108,7 @@ struct HeadChoice {
 struct Stage {
   // The vector that the stage multiplies.
   Source source;
+  Way way;
   uint32_t n;            // its length
   uint32_t want_float, want_quantised;
   const float* x;        // residual, vector

@@ -43,6 +43,35 @@ __device__ inline void append(Block& b, const Lists& to, uint32_t count, Keep&& 
   }
 }
 
+// Neurons that go on: of gates, those that let enough through; of scores, those above the threshold.
+__device__ __noinline__ void choose(const Token& t, Block& b, const Stage& s, const Segment& g, uint32_t begin, uint32_t count, uint32_t parts) {
+  HUNCH_SHARED(b), HUNCH_SHARED(s), HUNCH_SHARED(g);
+  const bool gates = g.epilogue == Epilogue::select, zeros = s.act == Act::relu || s.act == Act::drelu;
+  const float* bias = !gates ? g.bias : s.gated ? nullptr : s.up_bias;
+  const float threshold = s.thresholds[gates ? 0 : 1];
+  append(b, s.lists, count, [&](uint32_t i, uint32_t& id, float& v) {
+    id = begin + i;
+    v = sum_of(b, i, parts) + (bias ? bias[id] : 0);
+    return (gates && !zeros ? fabsf(activate(s.act, v)) : v) > threshold;
+  });
+}
+
+// Asks for the rows of the segments behind the first, which the ring will not hold.
+__device__ __noinline__ void ask_for_others(const Stage& s, uint32_t block, uint32_t blocks) {
+  HUNCH_SHARED(s);
+#pragma unroll 1
+  for (uint32_t j = 1; j < s.segments; j++) {
+    const Matrix& m = s.segment[j].matrix;
+    if (m.pair) continue;
+    uint32_t other = block + j * 37;
+    while (other >= blocks) other -= blocks;
+    const uint2 theirs = share(m.rows, other, blocks);
+    const uint32_t bytes = min((theirs.y - theirs.x) * m.stride, 131072u);
+#pragma unroll 1
+    for (uint32_t at = threadIdx.x * 128; at < bytes; at += kThreads * 128) prefetch_l2(m.data + (size_t)theirs.x * m.stride + at);
+  }
+}
+
 __device__ inline void epilogue(const Token& t, Block& b, const Stage& s, const Segment& g, uint32_t begin, uint32_t count, uint32_t parts) {
   switch (g.epilogue) {
     case Epilogue::gate:
@@ -53,18 +82,7 @@ __device__ inline void epilogue(const Token& t, Block& b, const Stage& s, const 
       }
       break;
     case Epilogue::select:
-      append(b, s.lists, count, [&](uint32_t i, uint32_t& id, float& v) {
-        id = begin + i;
-        v = sum_of(b, i, parts) + (s.gated || !s.up_bias ? 0 : s.up_bias[id]);
-        return (s.act == Act::relu || s.act == Act::drelu ? v : fabsf(activate(s.act, v))) > s.thresholds[0];
-      });
-      break;
-    case Epilogue::score:
-      append(b, s.lists, count, [&](uint32_t i, uint32_t& id, float&) {
-        id = begin + i;
-        return sum_of(b, i, parts) + (g.bias ? g.bias[id] : 0) > s.thresholds[1];
-      });
-      break;
+    case Epilogue::score: choose(t, b, s, g, begin, count, parts); break;
     default:
 #pragma unroll 1
       for (uint32_t i = threadIdx.x; i < count; i += kThreads) {
@@ -102,7 +120,7 @@ struct Best {
   }
 };
 
-__device__ inline void logits_end(const Token& t, Block& b, Best best) {
+__device__ __noinline__ void logits_end(const Token& t, Block& b, Best best) {
 #pragma unroll 1
   for (int o = 16; o; o >>= 1) {
     const float m = __shfl_xor_sync(~0u, best.max, o), s = __shfl_xor_sync(~0u, best.sum, o);
@@ -118,6 +136,27 @@ __device__ inline void logits_end(const Token& t, Block& b, Best best) {
     t.best[blockIdx.x] = best.max, t.best_sum[blockIdx.x] = best.sum, t.best_id[blockIdx.x] = best.id;
   }
   __syncthreads();
+}
+
+// The output head: rows up to `end`, what is best among them, and the sum of exponentials.
+__device__ __noinline__ void run_logits(const Token& t, Block& b, const Stage& s, const Segment& g, Rows which, uint32_t end, bool wait) {
+  HUNCH_SHARED(t), HUNCH_SHARED(b), HUNCH_SHARED(s), HUNCH_SHARED(g);
+  Best best;
+  do {
+    const uint32_t count = min(end - which.begin, kSums);
+    const uint32_t parts = multiply(t, b, s, g.matrix, which, count, nullptr, wait);
+    wait = false;
+    __syncthreads();
+#pragma unroll 1
+    for (uint32_t r = threadIdx.x; r < count; r += kThreads) {
+      const float v = sum_of(b, r, parts) + (g.bias ? g.bias[which.begin + r] : 0);
+      g.out[which.begin + r] = v;
+      best.add(v, (int)(which.begin + r));
+    }
+    which.begin += count;
+    __syncthreads();
+  } while (which.begin < end);
+  logits_end(t, b, best);
 }
 
 // block, blocks: which of those that share the work; wait: ready() was not called yet.
@@ -141,42 +180,25 @@ __device__ __noinline__ void run_segments(const Token& t, Block& b, const Stage&
     while (turn >= blocks) turn -= blocks;
     uint2 mine = share(unit == 2 ? rows / 2 : rows, turn, blocks);
     mine.x *= unit, mine.y *= unit;
-    // Ask for the rows of the segments behind the first, which the ring will not hold.
-    if (wait && i == 0)
-      for (uint32_t j = 1; j < s.segments; j++) {
-        const Matrix& m = s.segment[j].matrix;
-        if (m.pair) continue;
-        uint32_t other = block + j * 37;
-        while (other >= blocks) other -= blocks;
-        const uint2 theirs = share(m.rows, other, blocks);
-        const size_t bytes = min((size_t)(theirs.y - theirs.x) * m.stride, (size_t)131072);
-#pragma unroll 1
-        for (size_t at = threadIdx.x * 128; at < bytes; at += kThreads * 128) prefetch_l2(m.data + (size_t)theirs.x * m.stride + at);
-      }
-    Best best;
+    if (wait && i == 0 && s.segments > 1) ask_for_others(s, block, blocks);
     Rows which{mine.x, g.by_heads ? b.kept + 1 : nullptr, 0, g.by_heads ? t.head_width : 0};
     const uint32_t* heads = s.source == Source::attention && s.kept_heads ? b.kept + 1 : nullptr;
+    if (g.epilogue == Epilogue::logits) {
+      run_logits(t, b, s, g, which, mine.y, wait);
+      wait = false;
+      continue;
+    }
     do {
       const uint32_t count = min(mine.y - which.begin, kSums);
       const uint32_t parts = multiply(t, b, s, g.matrix, which, count, heads, wait);
       wait = false;
       __syncthreads();
       HUNCH_MARK(4);
-      if (g.epilogue == Epilogue::logits) {
-#pragma unroll 1
-        for (uint32_t r = threadIdx.x; r < count; r += kThreads) {
-          const float v = sum_of(b, r, parts) + (g.bias ? g.bias[which.begin + r] : 0);
-          g.out[which.begin + r] = v;
-          best.add(v, (int)(which.begin + r));
-        }
-      } else {
-        epilogue(t, b, s, g, which.begin, count, parts);
-      }
+      epilogue(t, b, s, g, which.begin, count, parts);
       which.begin += count;
       __syncthreads();
       HUNCH_MARK(5);
     } while (which.begin < mine.y);
-    if (g.epilogue == Epilogue::logits) logits_end(t, b, best);
     if (lists && threadIdx.x == 0) s.lists.count[blockIdx.x] = min(b.list_count, s.lists.capacity);
   }
 }

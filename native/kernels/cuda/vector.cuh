@@ -7,7 +7,7 @@
 namespace hunch::cuda {
 
 // Which heads are computed (DejaVu, Liu 2023). Scores are few: every block makes them.
-__device__ inline void choose_heads(const Token& t, Block& b, const Stage& s) {
+__device__ __noinline__ void choose_heads(const Token& t, Block& b, const Stage& s) {
   const HeadChoice& c = s.heads;
   const uint32_t lane = threadIdx.x % 32, warp = threadIdx.x / 32;
 #pragma unroll 1
@@ -42,7 +42,7 @@ __device__ inline void choose_heads(const Token& t, Block& b, const Stage& s) {
 }
 
 // What each part of a head's attention weighs (flash-decoding): [heads][splits] in b.sums.
-__device__ inline void weigh_parts(const Token& t, Block& b, uint32_t splits) {
+__device__ __noinline__ void weigh_parts(const Token& t, Block& b, uint32_t splits) {
 #pragma unroll 1
   for (uint32_t h = threadIdx.x; h < t.heads; h += kThreads) {
     const float* max = t.part_max + h * t.max_splits;
@@ -100,7 +100,103 @@ __device__ __noinline__ void quantise(Vector vector, uint32_t c, float4 v, uint3
   if (c % 32 == 0) vector.d[c / 32] = {peak / 127, peak / 127 * (float)total};
 }
 
-__device__ __noinline__ void make_vector(const Token& t, Block& b, const Stage& s, NormAhead ahead) {
+// The three vectors of a dense layer have functions of their own, all the others go through `any_vector`: what a stage runs must be short, because a
+// multiprocessor fetches code that it ran a stage ago from far away again.
+
+// The residual stream through an RMS norm, up to kHeld x kThreads x 4 columns.
+__device__ __noinline__ void normed_vector(const Token& t, Block& b, const Stage& s, NormAhead ahead) {
+  HUNCH_SHARED(t), HUNCH_SHARED(b), HUNCH_SHARED(s);
+  const uint32_t n = s.n;
+  const float* x = s.x;
+  float4 v[kHeld];
+#pragma unroll
+  for (uint32_t i = 0; i < kHeld; i++) {
+    const uint32_t c = (threadIdx.x + i * kThreads) * 4;
+    v[i] = c < n ? load4(x, c) : float4{0, 0, 0, 0};
+  }
+  const Vector vector = vector_of(t);
+  const uint32_t want_float = s.want_float, want_quantised = s.want_quantised;
+  float squares = 0;
+#pragma unroll
+  for (uint32_t i = 0; i < kHeld; i++) squares += v[i].x * v[i].x + v[i].y * v[i].y + v[i].z * v[i].z + v[i].w * v[i].w;
+  const float scale = rsqrtf(__fdividef(block_sum(squares, b.scratch + 32), (float)n) + t.epsilon);
+#pragma unroll
+  for (uint32_t i = 0; i < kHeld; i++) v[i] = {v[i].x * scale * ahead.weight[i].x, v[i].y * scale * ahead.weight[i].y, v[i].z * scale * ahead.weight[i].z, v[i].w * scale * ahead.weight[i].w};
+  if (want_float)
+#pragma unroll
+    for (uint32_t i = 0; i < kHeld; i++) {
+      const uint32_t c = (threadIdx.x + i * kThreads) * 4;
+      if (c < n) vector.f[float_place(c)] = v[i];
+    }
+  if (want_quantised)
+#pragma unroll
+    for (uint32_t i = 0; i < kHeld; i++) {
+      const uint32_t g = threadIdx.x + i * kThreads;
+      if ((g & ~31u) * 4 < n) quantise(vector, g * 4, v[i], n);
+    }
+  __syncthreads();
+}
+
+// A vector as it is.
+__device__ __noinline__ void plain_vector(const Token& t, const Stage& s) {
+  HUNCH_SHARED(t), HUNCH_SHARED(s);
+  const uint32_t n = s.n, want_float = s.want_float, want_quantised = s.want_quantised;
+  const float* x = s.x;
+  const Vector vector = vector_of(t);
+#pragma unroll 1
+  for (uint32_t g0 = threadIdx.x; (g0 & ~31u) * 4 < n; g0 += kHeld * kThreads) {
+    float4 v[kHeld];
+#pragma unroll
+    for (uint32_t i = 0; i < kHeld; i++) {
+      const uint32_t c = (g0 + i * kThreads) * 4;
+      v[i] = c < n ? load4(x, c) : float4{0, 0, 0, 0};
+    }
+#pragma unroll
+    for (uint32_t i = 0; i < kHeld; i++) {
+      const uint32_t g = g0 + i * kThreads;
+      if ((g & ~31u) * 4 >= n) continue;
+      if (want_float && g * 4 < n) vector.f[float_place(g * 4)] = v[i];
+      if (want_quantised) quantise(vector, g * 4, v[i], n);
+    }
+  }
+  __syncthreads();
+}
+
+// All heads' attention, of which flash-decoding left parts.
+__device__ __noinline__ void joined_vector(const Token& t, Block& b, const Stage& s) {
+  HUNCH_SHARED(t), HUNCH_SHARED(b), HUNCH_SHARED(s);
+  const uint32_t splits = attention_splits(t, s, b.position), n = s.n, hw = t.head_width;
+  weigh_parts(t, b, splits);
+  const Vector vector = vector_of(t);
+#pragma unroll 1
+  for (uint32_t g = threadIdx.x; (g & ~31u) * 4 < n; g += kThreads) {
+    const uint32_t c = g * 4, head = divided(c, hw);
+    float4 v = {0, 0, 0, 0};
+    if (c < n) {
+      const float* acc = t.part_acc + (size_t)head * t.max_splits * hw + (c - head * hw);
+      const float* weight = b.sums + head * splits;
+#pragma unroll 4
+      for (uint32_t k = 0; k < splits; k++) {
+        const float4 a = load4(acc, k * hw);
+        v.x += weight[k] * a.x, v.y += weight[k] * a.y, v.z += weight[k] * a.z, v.w += weight[k] * a.w;
+      }
+      if (s.want_float) vector.f[float_place(c)] = v;
+    }
+    if (s.want_quantised) quantise(vector, c, v, n);
+  }
+  __syncthreads();
+}
+
+__device__ __noinline__ void any_vector(const Token& t, Block& b, const Stage& s, NormAhead ahead);
+
+__device__ inline void make_vector(const Token& t, Block& b, const Stage& s, NormAhead ahead) {
+  if (s.way == Way::normed) normed_vector(t, b, s, ahead);
+  else if (s.way == Way::plain) plain_vector(t, s);
+  else if (s.way == Way::joined) joined_vector(t, b, s);
+  else any_vector(t, b, s, ahead);
+}
+
+__device__ __noinline__ void any_vector(const Token& t, Block& b, const Stage& s, NormAhead ahead) {
   HUNCH_SHARED(t), HUNCH_SHARED(b), HUNCH_SHARED(s);
   const uint32_t n = s.n;
   const Vector vector = vector_of(t);
