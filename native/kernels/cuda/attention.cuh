@@ -170,8 +170,8 @@ __device__ inline void ask_for_positions(const Token& t, const Block& b, const S
   const uint32_t begin = from + seen * split / splits, end = from + seen * (split + 1) / splits;
   const uint8_t *keys = reinterpret_cast<const uint8_t*>(s.keys + ((size_t)kv * t.context + begin) * hw), *values = reinterpret_cast<const uint8_t*>(s.values + ((size_t)kv * t.context + begin) * hw);
   const uint32_t bytes = (end - begin) * hw * 2;
-#pragma unroll 1
-  for (uint32_t i = threadIdx.x * 128; i < bytes; i += kThreads * 128) prefetch_l2(keys + i), prefetch_l2(values + i);
+  prefetch_range(keys, bytes, threadIdx.x, kThreads);
+  prefetch_range(values, bytes, threadIdx.x, kThreads);
   if (s.cosine && threadIdx.x * 32 < s.rope_width / 2) {
     const size_t at = (size_t)position * (s.rope_width / 2) + threadIdx.x * 32;
     prefetch_l2(s.cosine + at), prefetch_l2(s.sine + at);

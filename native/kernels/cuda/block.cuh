@@ -18,6 +18,8 @@ struct Block {
   float gates[kNeuronBatch];
   uint32_t before[kMaxBlocks + 1];
   uint32_t list_count;
+  const uint8_t* more[kWarps];   // what each warp's ring does not hold yet: asked for behind the vector's own loads, so that memory does not idle
+  uint32_t more_bytes[kWarps];   // while the vector is made
   uint32_t target;            // of the barrier
   int position, known, broken, with_logits;
 };
@@ -40,6 +42,10 @@ struct NormAhead {
   float4 weight[4];
 };
 __device__ void make_vector(const Token& t, Block& b, const Stage& s, NormAhead ahead);
+__device__ inline void ask_for_more(const Block& b) {
+  const uint32_t warp = threadIdx.x / 32;
+  prefetch_range(b.more[warp], b.more_bytes[warp], threadIdx.x % 32, 32);
+}
 __device__ inline NormAhead norm_ahead(const Stage& s) {
   NormAhead a{};
 #pragma unroll
@@ -62,6 +68,7 @@ __device__ __noinline__ void ready(const Token& t, Block& b, const Stage& s) {
     for (uint32_t i = mine.x + threadIdx.x; i < mine.y; i += kThreads) s.clear[i] = 0;
   }
   if (s.source != Source::none) make_vector(t, b, s, ahead);
+  if (threadIdx.x % 32 == 0) b.more_bytes[threadIdx.x / 32] = 0;
   HUNCH_MARK(3);
 }
 

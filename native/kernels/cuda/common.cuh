@@ -119,6 +119,18 @@ __device__ inline void wait_copies() {
   __syncwarp();
 }
 __device__ inline void prefetch_l2(const void* p) { asm volatile("prefetch.global.L2 [%0];" ::"l"(p)); }
+// Asks for bytes (from a multiple of 16 on) to come into the L2 cache; the threads [0, threads) of whoever calls divide the work.
+__device__ inline void prefetch_range(const uint8_t* from, uint32_t bytes, uint32_t thread, uint32_t threads) {
+#if defined(__CUDA_ARCH__) && __CUDA_ARCH__ >= 900
+  constexpr uint32_t kPiece = 2048;
+#pragma unroll 1
+  for (uint32_t at = thread * kPiece; at < bytes; at += threads * kPiece)
+    asm volatile("cp.async.bulk.prefetch.L2.global [%0], %1;" ::"l"(from + at), "r"(min(kPiece, bytes - at) & ~15u));
+#else
+#pragma unroll 1
+  for (uint32_t at = thread * 128; at < bytes; at += threads * 128) prefetch_l2(from + at);
+#endif
+}
 
 // Where a block's time goes, for experiments: compile with -DHUNCH_MARKS.
 #ifdef HUNCH_MARKS

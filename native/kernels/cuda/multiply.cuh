@@ -82,6 +82,14 @@ __device__ inline void multiply_rows(const Token& t, Block& b, const Stage& s, c
   const Vector vector = vector_of(t);
   const uint32_t side_base = m.pieces * (16 * planes(F));
 
+  if (wait && lane == 0) {
+    const uint32_t held = mine > 0 && mine <= R::depth ? min(n, R::depth / mine * R::rows) : 0;  // rows that the ring takes
+    const bool linear = !rows.list && part == 0 && n > held;
+    b.more[warp] = linear ? row_of(m, rows(first + held)) : m.data;
+    b.more_bytes[warp] = linear ? min((n - held) * (m.pair ? m.stride / 2 : m.stride), 16384u) / 16 * 16 : 0;
+  }
+  __syncwarp();
+
   // One loop for filling the ring and for going on, not unrolled: code that runs once a stage costs more to fetch than to run.
   float acc[R::rows];
   const uint8_t* base[R::rows];  // of the rows that are asked for, from this thread's piece on

@@ -115,9 +115,9 @@ __device__ __noinline__ void run_neurons(const Token& t, Block& b, const Stage& 
     if (pair || !(s.neurons == 1 && !s.gated)) {
       const Rows rows{0, b.ids, pair, 0};
       if (wait) {
-        const uint32_t lines = (s.down.pieces * (16 * planes(s.down.format) + side_bytes(s.down.format)) + 127) / 128;
+        const uint32_t bytes = (s.down.pieces * (16 * planes(s.down.format) + side_bytes(s.down.format)) + 15) / 16 * 16;
 #pragma unroll 1
-        for (uint32_t i = threadIdx.x; i < count * lines; i += kThreads) prefetch_l2(row_of(s.down, b.ids[i / lines]) + i % lines * 128);
+        for (uint32_t i = threadIdx.x / 4; i < count; i += kThreads / 4) prefetch_range(row_of(s.down, b.ids[i]), bytes, threadIdx.x % 4, 4);
       }
       parts = multiply(t, b, s, s.neurons == 1 ? s.up : s.first, rows, pair ? count * 2 : count, nullptr, wait);
       wait = false;

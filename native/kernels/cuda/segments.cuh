@@ -67,8 +67,7 @@ __device__ __noinline__ void ask_for_others(const Stage& s, uint32_t block, uint
     while (other >= blocks) other -= blocks;
     const uint2 theirs = share(m.rows, other, blocks);
     const uint32_t bytes = min((theirs.y - theirs.x) * m.stride, 131072u);
-#pragma unroll 1
-    for (uint32_t at = threadIdx.x * 128; at < bytes; at += kThreads * 128) prefetch_l2(m.data + (size_t)theirs.x * m.stride + at);
+    prefetch_range(m.data + (size_t)theirs.x * m.stride, bytes, threadIdx.x, kThreads);
   }
 }
 

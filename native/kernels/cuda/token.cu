@@ -13,10 +13,8 @@ __device__ inline void ask_ahead(const Stage& s, uint32_t block, uint32_t blocks
 #pragma unroll 1
   for (uint32_t of = block; of < gridDim.x; of += blocks) {
     const uint2 rows = share(s.ahead_rows, of, gridDim.x);
-    const uint8_t* end = s.ahead + (size_t)rows.y * s.ahead_stride;
-    const uint32_t most = min(lines, (rows.y - rows.x) * s.ahead_stride / 128);
-#pragma unroll 1
-    for (uint32_t i = threadIdx.x; i < most; i += kThreads) prefetch_l2(end - (size_t)(i + 1) * 128);
+    const uint32_t most = min(lines * 128, (rows.y - rows.x) * s.ahead_stride);
+    prefetch_range(s.ahead + (size_t)rows.y * s.ahead_stride - most, most, threadIdx.x, kThreads);
   }
 }
 
@@ -26,6 +24,7 @@ extern "C" __global__ void __launch_bounds__(kThreads, 1) hunch_token(const __gr
   constexpr uint32_t words = sizeof(Stage) / 4;
   static_assert(sizeof(Stage) % 4 == 0 && words <= kThreads, "a thread copies a word of a stage");
   for (uint32_t i = threadIdx.x; i < sizeof(Token) / 4; i += kThreads) reinterpret_cast<uint32_t*>(&b.token)[i] = reinterpret_cast<const uint32_t*>(&launch)[i];
+  if (threadIdx.x < kWarps) b.more_bytes[threadIdx.x] = 0, b.more[threadIdx.x] = nullptr;
   if (threadIdx.x == 0) {
     b.position = state.position, b.known = state.known, b.broken = 0;
     b.target = state.epoch;

@@ -103,7 +103,7 @@ __device__ __noinline__ void quantise(Vector vector, uint32_t c, float4 v, uint3
 // The three vectors of a dense layer have functions of their own, all the others go through `any_vector`: what a stage runs must be short, because a
 // multiprocessor fetches code that it ran a stage ago from far away again.
 
-// The residual stream through an RMS norm, up to kHeld x kThreads x 4 columns.
+// The residual stream, with an MLP by neuron's sums if there are some, through an RMS norm; up to kHeld x kThreads x 4 columns.
 __device__ __noinline__ void normed_vector(const Token& t, Block& b, const Stage& s, NormAhead ahead) {
   HUNCH_SHARED(t), HUNCH_SHARED(b), HUNCH_SHARED(s);
   const uint32_t n = s.n;
@@ -114,6 +114,24 @@ __device__ __noinline__ void normed_vector(const Token& t, Block& b, const Stage
     const uint32_t c = (threadIdx.x + i * kThreads) * 4;
     v[i] = c < n ? load4(x, c) : float4{0, 0, 0, 0};
   }
+  if (s.branch_fixed) {
+    longlong2 a[kHeld], d[kHeld];
+#pragma unroll
+    for (uint32_t i = 0; i < kHeld; i++) {
+      const uint32_t c = (threadIdx.x + i * kThreads) * 4;
+      a[i] = d[i] = {0, 0};
+      if (c < n) a[i] = *reinterpret_cast<const longlong2*>(s.branch_fixed + c), d[i] = *reinterpret_cast<const longlong2*>(s.branch_fixed + c + 2);
+    }
+    constexpr float unit = 1.0f / 4294967296.0f;
+    const uint2 mine = share(n / 4, blockIdx.x, gridDim.x);
+#pragma unroll
+    for (uint32_t i = 0; i < kHeld; i++) {
+      const uint32_t g = threadIdx.x + i * kThreads;
+      v[i] = {v[i].x + (float)a[i].x * unit, v[i].y + (float)a[i].y * unit, v[i].z + (float)d[i].x * unit, v[i].w + (float)d[i].y * unit};
+      if (g >= mine.x && g < mine.y) *reinterpret_cast<float4*>(s.x_out + g * 4) = v[i];
+    }
+  }
+  ask_for_more(b);
   const Vector vector = vector_of(t);
   const uint32_t want_float = s.want_float, want_quantised = s.want_quantised;
   float squares = 0;
@@ -138,8 +156,8 @@ __device__ __noinline__ void normed_vector(const Token& t, Block& b, const Stage
 }
 
 // A vector as it is.
-__device__ __noinline__ void plain_vector(const Token& t, const Stage& s) {
-  HUNCH_SHARED(t), HUNCH_SHARED(s);
+__device__ __noinline__ void plain_vector(const Token& t, Block& b, const Stage& s) {
+  HUNCH_SHARED(t), HUNCH_SHARED(b), HUNCH_SHARED(s);
   const uint32_t n = s.n, want_float = s.want_float, want_quantised = s.want_quantised;
   const float* x = s.x;
   const Vector vector = vector_of(t);
@@ -151,6 +169,7 @@ __device__ __noinline__ void plain_vector(const Token& t, const Stage& s) {
       const uint32_t c = (g0 + i * kThreads) * 4;
       v[i] = c < n ? load4(x, c) : float4{0, 0, 0, 0};
     }
+    if (g0 == threadIdx.x) ask_for_more(b);
 #pragma unroll
     for (uint32_t i = 0; i < kHeld; i++) {
       const uint32_t g = g0 + i * kThreads;
@@ -169,20 +188,33 @@ __device__ __noinline__ void joined_vector(const Token& t, Block& b, const Stage
   weigh_parts(t, b, splits);
   const Vector vector = vector_of(t);
 #pragma unroll 1
-  for (uint32_t g = threadIdx.x; (g & ~31u) * 4 < n; g += kThreads) {
-    const uint32_t c = g * 4, head = divided(c, hw);
-    float4 v = {0, 0, 0, 0};
-    if (c < n) {
-      const float* acc = t.part_acc + (size_t)head * t.max_splits * hw + (c - head * hw);
-      const float* weight = b.sums + head * splits;
-#pragma unroll 4
-      for (uint32_t k = 0; k < splits; k++) {
-        const float4 a = load4(acc, k * hw);
-        v.x += weight[k] * a.x, v.y += weight[k] * a.y, v.z += weight[k] * a.z, v.w += weight[k] * a.w;
-      }
-      if (s.want_float) vector.f[float_place(c)] = v;
+  for (uint32_t g0 = threadIdx.x; (g0 & ~31u) * 4 < n; g0 += kHeld * kThreads) {
+    const float* acc[kHeld];
+    const float* weight[kHeld];
+    float4 v[kHeld];
+#pragma unroll
+    for (uint32_t i = 0; i < kHeld; i++) {
+      const uint32_t c = min((g0 + i * kThreads) * 4, n - 4), head = divided(c, hw);
+      acc[i] = t.part_acc + (size_t)head * t.max_splits * hw + (c - head * hw);
+      weight[i] = b.sums + head * splits;
+      v[i] = {0, 0, 0, 0};
     }
-    if (s.want_quantised) quantise(vector, c, v, n);
+#pragma unroll 2
+    for (uint32_t k = 0; k < splits; k++)
+#pragma unroll
+      for (uint32_t i = 0; i < kHeld; i++) {
+        const float4 a = load4(acc[i], k * hw);
+        const float w = weight[i][k];
+        v[i].x += w * a.x, v[i].y += w * a.y, v[i].z += w * a.z, v[i].w += w * a.w;
+      }
+    if (g0 == threadIdx.x) ask_for_more(b);
+#pragma unroll
+    for (uint32_t i = 0; i < kHeld; i++) {
+      const uint32_t g = g0 + i * kThreads;
+      if ((g & ~31u) * 4 >= n) continue;
+      if (s.want_float && g * 4 < n) vector.f[float_place(g * 4)] = v[i];
+      if (s.want_quantised) quantise(vector, g * 4, g * 4 < n ? v[i] : float4{0, 0, 0, 0}, n);
+    }
   }
   __syncthreads();
 }
@@ -191,7 +223,7 @@ __device__ __noinline__ void any_vector(const Token& t, Block& b, const Stage& s
 
 __device__ inline void make_vector(const Token& t, Block& b, const Stage& s, NormAhead ahead) {
   if (s.way == Way::normed) normed_vector(t, b, s, ahead);
-  else if (s.way == Way::plain) plain_vector(t, s);
+  else if (s.way == Way::plain) plain_vector(t, b, s);
   else if (s.way == Way::joined) joined_vector(t, b, s);
   else any_vector(t, b, s, ahead);
 }
