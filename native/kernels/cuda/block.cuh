@@ -39,7 +39,7 @@ struct Rows {
 
 // A thread's first columns of a norm's weights, which are there before the vector is.
 struct NormAhead {
-  float4 weight[4];
+  float4 weight[kHeld];
 };
 __device__ void make_vector(const Token& t, Block& b, const Stage& s, NormAhead ahead);
 __device__ inline void ask_for_more(const Block& b) {
@@ -49,7 +49,7 @@ __device__ inline void ask_for_more(const Block& b) {
 __device__ inline NormAhead norm_ahead(const Stage& s) {
   NormAhead a{};
 #pragma unroll
-  for (uint32_t i = 0; i < 4; i++) {
+  for (uint32_t i = 0; i < kHeld; i++) {
     const uint32_t c = (threadIdx.x + i * kThreads) * 4;
     if (s.norm.weight && c < s.n) a.weight[i] = __ldg(reinterpret_cast<const float4*>(s.norm.weight + c));
   }

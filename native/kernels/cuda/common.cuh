@@ -99,11 +99,12 @@ __device__ inline bool wait_for(uint32_t* counter, uint32_t target, unsigned lon
 
 // ---- Copies global -> shared that run on their own. ----
 __device__ inline uint32_t shared_address(const void* p) { return (uint32_t)__cvta_generic_to_shared(p); }
-__device__ inline void copy16(void* to, const void* from) {
+// 16 bytes; of which `bytes` (16 or 0) are read and the rest are zeros.
+__device__ inline void copy16(void* to, const void* from, uint32_t bytes) {
 #if HUNCH_ASYNC
-  asm volatile("cp.async.cg.shared.global.L2::256B [%0], [%1], 16;" ::"r"(shared_address(to)), "l"(from) : "memory");
+  asm volatile("cp.async.cg.shared.global.L2::256B [%0], [%1], 16, %2;" ::"r"(shared_address(to)), "l"(from), "r"(bytes) : "memory");
 #else
-  *(uint4*)to = __ldg((const uint4*)from);
+  *(uint4*)to = bytes ? __ldg((const uint4*)from) : uint4{0, 0, 0, 0};
 #endif
 }
 __device__ inline void commit() {
@@ -116,7 +117,6 @@ __device__ inline void wait_copies() {
 #if HUNCH_ASYNC
   asm volatile("cp.async.wait_group %0;" ::"n"(N) : "memory");
 #endif
-  __syncwarp();
 }
 __device__ inline void prefetch_l2(const void* p) { asm volatile("prefetch.global.L2 [%0];" ::"l"(p)); }
 // Asks for bytes (from a multiple of 16 on) to come into the L2 cache; the threads [0, threads) of whoever calls divide the work.

@@ -38,8 +38,8 @@ template <Format F>
 __device__ inline void copy_of_heads(const Token& t, const Matrix& m, const uint8_t* row, uint8_t* slot, const uint32_t* heads, uint32_t piece, bool exists, uint32_t lane) {
   if (!exists) return;
   const uint32_t v = piece * piece_columns(F), p = (heads[v / t.head_width] * t.head_width + v % t.head_width) / piece_columns(F);
-  copy16(slot + lane * 16, row + plane_at<F>(p));
-  if (planes(F) == 2) copy16(slot + 512 + lane * 16, row + plane_at<F>(p) + plane_step(p, m.pieces));
+  copy16(slot + lane * 16, row + plane_at<F>(p), 16);
+  if (planes(F) == 2) copy16(slot + 512 + lane * 16, row + plane_at<F>(p) + plane_step(p, m.pieces), 16);
   const uint8_t* side = row + side_at<F>(p, m.pieces);
   uint8_t* to = slot + 512 * planes(F) + lane * side_bytes(F);
   if constexpr (side_bytes(F) == 2) *reinterpret_cast<uint16_t*>(to) = __ldg(reinterpret_cast<const uint16_t*>(side));
@@ -90,78 +90,77 @@ __device__ inline void multiply_rows(const Token& t, Block& b, const Stage& s, c
   }
   __syncwarp();
 
-  // One loop for filling the ring and for going on, not unrolled: code that runs once a stage costs more to fetch than to run.
   float acc[R::rows];
   const uint8_t* base[R::rows];  // of the rows that are asked for, from this thread's piece on
 #pragma unroll
   for (uint32_t r = 0; r < R::rows; r++) acc[r] = 0, base[r] = nullptr;
   uint32_t in_batch = 0, row0 = 0, chunk = part, slot = 0;                              // of the group that is consumed
   uint32_t ahead_in = 0, ahead_row = 0, ahead_chunk = part, ahead_slot = 0;             // of the group that is asked for
-  const uint32_t last = max(groups, 1u) + R::depth, filled = min(groups, R::depth);
+
+  // Without branches that threads may take apart: what does not exist is copied with a length of 0, which leaves zeros.
+  const auto ask = [&]() {
+    const uint32_t piece = ahead_chunk * 32 + lane, here = min(32u, used_pieces - ahead_chunk * 32);
+    uint8_t* to = ring + ahead_slot;
+    ahead_slot = ahead_slot == (R::depth - 1) * R::rows * R::slot ? 0 : ahead_slot + R::rows * R::slot;
+    if (ahead_in == 0) {  // thread r works out where row r begins
+      const uint32_t r0 = min(ahead_row + (lane < R::rows ? lane : 0), n - 1);
+      const unsigned long long at = reinterpret_cast<unsigned long long>(row_of(m, rows(first + r0)));
+#pragma unroll
+      for (uint32_t r = 0; r < R::rows; r++) base[r] = reinterpret_cast<const uint8_t*>(__shfl_sync(~0u, at, r)) + (Heads ? 0 : lane * 16);
+    }
+    if constexpr (Heads) {
+#pragma unroll
+      for (uint32_t r = 0; r < R::rows; r++)
+        if (ahead_row + r < n) copy_of_heads<F>(t, m, base[r], to - lane * 16 + r * R::slot, heads, piece, lane < here, lane);
+    } else {
+      const uint32_t plane = ahead_chunk * (512 * planes(F)), second = plane + here * 16, side = side_base + ahead_chunk * (32 * side_bytes(F));
+      const uint32_t bytes = lane < here ? 16 : 0, sides = lane * 16 < here * side_bytes(F) ? 16 : 0;
+#pragma unroll
+      for (uint32_t r = 0; r < R::rows; r++) {
+        const uint32_t exists = ahead_row + r < n ? ~0u : 0u;
+        copy16(to + r * R::slot, base[r] + plane, bytes & exists);
+        if constexpr (planes(F) == 2) copy16(to + r * R::slot + 512, base[r] + second, bytes & exists);
+        if constexpr (side_bytes(F) > 0)
+          if (lane < 2 * side_bytes(F)) copy16(to + r * R::slot + 512 * planes(F), base[r] + side, sides & exists);
+      }
+    }
+    ahead_chunk += parts;
+    if (++ahead_in == mine) ahead_in = 0, ahead_row += R::rows, ahead_chunk = part;
+  };
+
 #pragma unroll 1
-  for (uint32_t turn = 0; turn < last; turn++) {
-    if (turn == filled)  // nothing more to ask for: empty groups, which waiting counts
-      for (; turn < R::depth; turn++) commit();
-    if (turn >= R::depth) {
-      if (turn == R::depth && wait) ready(t, b, s);
-      if (turn - R::depth < groups) {
-        wait_copies<R::depth - 1>();
-        const uint8_t* from = ring + slot;
-        slot = slot == (R::depth - 1) * R::rows * R::slot ? 0 : slot + R::rows * R::slot;
-        Piece<is_float(F)> x;
-        x.load(vector, chunk, lane);
-        const bool exists = chunk * 32 + lane < used_pieces;
-        const uint8_t* side = from - lane * 16 + 512 * planes(F) + lane * side_bytes(F);
+  for (uint32_t g = 0; g < R::depth; g++) {
+    if (g < groups) ask();
+    commit();
+  }
+  if (wait) ready(t, b, s);
+#pragma unroll 1
+  for (uint32_t g = 0; g < groups; g++) {
+    wait_copies<R::depth - 1>();
+    if constexpr (side_bytes(F) > 0) __syncwarp();  // sides were copied by other threads
+    const uint8_t* from = ring + slot;
+    slot = slot == (R::depth - 1) * R::rows * R::slot ? 0 : slot + R::rows * R::slot;
+    Piece<is_float(F)> x;
+    x.load(vector, chunk, lane);
+    const bool exists = chunk * 32 + lane < used_pieces;
+    const uint8_t* side = from - lane * 16 + 512 * planes(F) + lane * side_bytes(F);
 #pragma unroll
-        for (uint32_t r = 0; r < R::rows; r++) {
-          const float v = dot<F>(from + r * R::slot, 512, side + r * R::slot, x);
-          acc[r] += exists ? v : 0.0f;
-        }
-        __syncwarp();
-        chunk += parts;
-        if (++in_batch == mine) {
-          const float v = reduce<R::rows>(acc, lane);
-          constexpr uint32_t each = 32 / R::rows;
-          const uint32_t row = row0 + lane / each;
-          if (lane % each == 0 && row < n) b.sums[((first + row) << division.parts) + part] = v;
-#pragma unroll
-          for (uint32_t r = 0; r < R::rows; r++) acc[r] = 0;
-          in_batch = 0, row0 += R::rows, chunk = part;
-        }
-      }
+    for (uint32_t r = 0; r < R::rows; r++) {
+      const float v = dot<F>(from + r * R::slot, 512, side + r * R::slot, x);
+      acc[r] += exists ? v : 0.0f;
     }
-    if (turn < groups) {
-      const uint32_t piece = ahead_chunk * 32 + lane;
-      const bool exists = piece < used_pieces;
-      uint8_t* to = ring + ahead_slot;
-      ahead_slot = ahead_slot == (R::depth - 1) * R::rows * R::slot ? 0 : ahead_slot + R::rows * R::slot;
-      if (ahead_in == 0) {  // thread r works out where row r begins
-        const uint32_t r0 = min(ahead_row + (lane < R::rows ? lane : 0), n - 1);
-        const unsigned long long at = reinterpret_cast<unsigned long long>(row_of(m, rows(first + r0)));
+    chunk += parts;
+    if (++in_batch == mine) {
+      const float v = reduce<R::rows>(acc, lane);
+      constexpr uint32_t each = 32 / R::rows;
+      const uint32_t row = row0 + lane / each;
+      if (lane % each == 0 && row < n) b.sums[((first + row) << division.parts) + part] = v;
 #pragma unroll
-        for (uint32_t r = 0; r < R::rows; r++) base[r] = reinterpret_cast<const uint8_t*>(__shfl_sync(~0u, at, r)) + (Heads ? 0 : lane * 16);
-      }
-      if constexpr (Heads) {
-#pragma unroll
-        for (uint32_t r = 0; r < R::rows; r++)
-          if (ahead_row + r < n) copy_of_heads<F>(t, m, base[r], to - lane * 16 + r * R::slot, heads, piece, exists, lane);
-      } else {
-        const uint32_t plane = ahead_chunk * (512 * planes(F)), second = plane + min(32u, used_pieces - ahead_chunk * 32) * 16;
-        const uint32_t side = side_base + ahead_chunk * (32 * side_bytes(F));
-        const bool sides = side_bytes(F) > 0 && lane * 16 < min(32u, used_pieces - ahead_chunk * 32) * side_bytes(F);
-#pragma unroll
-        for (uint32_t r = 0; r < R::rows; r++) {
-          if (ahead_row + r >= n) continue;
-          if (exists) {
-            copy16(to + r * R::slot, base[r] + plane);
-            if (planes(F) == 2) copy16(to + r * R::slot + 512, base[r] + second);
-          }
-          if (sides) copy16(to + r * R::slot + 512 * planes(F), base[r] + side);
-        }
-      }
-      ahead_chunk += parts;
-      if (++ahead_in == mine) ahead_in = 0, ahead_row += R::rows, ahead_chunk = part;
+      for (uint32_t r = 0; r < R::rows; r++) acc[r] = 0;
+      in_batch = 0, row0 += R::rows, chunk = part;
     }
+    if constexpr (side_bytes(F) > 0) __syncwarp();
+    if (g + R::depth < groups) ask();
     commit();
   }
   if (mine == 0)  // a part without columns

@@ -14,7 +14,8 @@
 
 namespace hunch::cuda {
 
-constexpr uint32_t kThreads = 256;  // more would only repeat what every warp does for each stage
+constexpr uint32_t kThreads = 256;
+constexpr uint32_t kHeld = 4;        // groups of four columns of a stage's vector that a thread holds at once
 constexpr uint32_t kWarps = kThreads / 32;
 constexpr uint32_t kSums = 2048;         // floats of a block for sums of rows by part of the columns
 constexpr uint32_t kMaxSegments = 4;

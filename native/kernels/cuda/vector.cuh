@@ -83,8 +83,6 @@ __device__ inline float4 load4(const float* p, uint32_t c) {
   return *reinterpret_cast<const float4*>(p + c);  // lengths are multiples of 8: the host sees to it
 }
 
-constexpr uint32_t kHeld = 4;  // groups of four columns that a thread holds at once
-
 // Eight threads side by side hold a block of 32 columns: its int8, scale and sum.
 __device__ __noinline__ void quantise(Vector vector, uint32_t c, float4 v, uint32_t length) {
   float peak = fmaxf(fmaxf(fabsf(v.x), fabsf(v.y)), fmaxf(fabsf(v.z), fabsf(v.w)));

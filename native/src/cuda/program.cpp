@@ -95,7 +95,7 @@ class Builder {
     for (uint32_t i = 0; i < s.segments; i++) want(s.segment[i].matrix);
     if (s.neurons) want(s.first);
     const bool branched = s.branch || s.branch_fixed;
-    if (s.source == Source::residual && !s.branch && (!s.branch_fixed || !s.branch_norm.weight) && !s.norm.bias && s.n <= 16 * kThreads && !s.choose_heads) s.way = Way::normed;
+    if (s.source == Source::residual && !s.branch && (!s.branch_fixed || !s.branch_norm.weight) && !s.norm.bias && s.n <= kHeld * 4 * kThreads && !s.choose_heads) s.way = Way::normed;
     if (s.source == Source::vector && !s.relu && !branched && !s.norm.weight) s.way = Way::plain;
     if (s.source == Source::attention && !s.kept_heads) s.way = Way::joined;
     stages_.push_back(s);
