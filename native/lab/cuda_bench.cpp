@@ -36,7 +36,7 @@ struct Shape {
 const Shape shapes[] = {
     {"llama-3.2-1b bf16", "llama", TensorType::BF16, TensorType::BF16, 16, 2048, 8192, 32, 8, 64, 128256, true, Activation::silu, 0, MlpRoute::dense, 0, 1, false},
     {"llama-3.1-8b bf16", "llama", TensorType::BF16, TensorType::BF16, 32, 4096, 14336, 32, 8, 128, 128256, false, Activation::silu, 0, MlpRoute::dense, 0, 1, false},
-    {"llama-3.1-8b q4_0", "llama", TensorType::Q4_0, TensorType::Q4_0, 32, 4096, 14336, 32, 8, 128, 128256, false, Activation::silu, 0.5, MlpRoute::exact, 0, 1, false},
+    {"llama-3.1-8b q4_0", "llama", TensorType::Q4_0, TensorType::Q4_0, 32, 4096, 14336, 32, 8, 128, 128256, false, Activation::silu, 0, MlpRoute::dense, 0, 1, false},
     {"llama-3.1-8b q4_0 by neuron", "llama", TensorType::Q4_0, TensorType::Q4_0, 32, 4096, 14336, 32, 8, 128, 128256, false, Activation::silu, 0.5, MlpRoute::exact, 0, 1, true},
     {"llama-2-7b relu q4_0", "llama", TensorType::Q4_0, TensorType::Q4_0, 32, 4096, 11008, 32, 32, 128, 32000, false, Activation::relu, 0.12, MlpRoute::exact, 0, 1, true},
     {"llama-2-7b relu q4_0 predicted", "llama", TensorType::Q4_0, TensorType::Q4_0, 32, 4096, 11008, 32, 32, 128, 32000, false, Activation::relu, 0.12, MlpRoute::predicted, 128, 1, true},
@@ -303,8 +303,7 @@ int main(int argc, char** argv) {
     }
     out += " }";
     first = false;
+    if (!json.empty()) std::ofstream(json) << out << "\n  ]\n}\n";  // what is there so far, should the time be up
   }
-  out += "\n  ]\n}\n";
-  if (!json.empty()) std::ofstream(json) << out;
   return 0;
 }
