@@ -17,7 +17,6 @@ struct Block {
   uint32_t ids[kNeuronBatch];
   float gates[kNeuronBatch];
   uint32_t before[kMaxBlocks + 1];
-  uint32_t filled;               // the ring holds the first rows of the stage at hand already
   uint32_t list_count;
   const uint8_t* more[kWarps];   // what each warp's ring does not hold yet: asked for behind the vector's own loads, so that memory does not idle
   uint32_t more_bytes[kWarps];   // while the vector is made

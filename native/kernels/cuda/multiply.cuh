@@ -61,12 +61,9 @@ __device__ inline Division divide(uint32_t rows_at_once, uint32_t count, uint32_
   return {groups, parts};
 }
 
-// fill: only ask for what the ring holds, and come back with `filled` for the rest.
-enum class Fill : uint32_t { no, fill, filled };
-
 // What the ring does for one matrix, in one warp.
 template <Format F, bool Heads>
-__device__ inline void multiply_rows(const Token& t, Block& b, const Stage& s, const Matrix& m, Rows rows, uint32_t count, Division division, const uint32_t* heads, bool wait, Fill fill) {
+__device__ inline void multiply_rows(const Token& t, Block& b, const Stage& s, const Matrix& m, Rows rows, uint32_t count, Division division, const uint32_t* heads, bool wait) {
   using R = Ring<F>;
   const uint32_t lane = threadIdx.x % 32, warp = threadIdx.x / 32;
   const uint32_t parts = 1u << division.parts, part = warp & (parts - 1), group = warp >> division.parts;
@@ -85,7 +82,7 @@ __device__ inline void multiply_rows(const Token& t, Block& b, const Stage& s, c
   const Vector vector = vector_of(t);
   const uint32_t side_base = m.pieces * (16 * planes(F));
 
-  if (wait && lane == 0 && fill != Fill::fill) {
+  if (wait && lane == 0) {
     const uint32_t held = mine > 0 && mine <= R::depth ? min(n, R::depth / mine * R::rows) : 0;  // rows that the ring takes
     const bool linear = !rows.list && part == 0 && n > held;
     b.more[warp] = linear ? row_of(m, rows(first + held)) : m.data;
@@ -101,7 +98,7 @@ __device__ inline void multiply_rows(const Token& t, Block& b, const Stage& s, c
   uint32_t ahead_in = 0, ahead_row = 0, ahead_chunk = part, ahead_slot = 0;             // of the group that is asked for
 
   // Without branches that threads may take apart: what does not exist is copied with a length of 0, which leaves zeros.
-  const auto ask = [&](bool copy) {
+  const auto ask = [&]() {
     const uint32_t piece = ahead_chunk * 32 + lane, here = min(32u, used_pieces - ahead_chunk * 32);
     uint8_t* to = ring + ahead_slot;
     ahead_slot = ahead_slot == (R::depth - 1) * R::rows * R::slot ? 0 : ahead_slot + R::rows * R::slot;
@@ -115,7 +112,7 @@ __device__ inline void multiply_rows(const Token& t, Block& b, const Stage& s, c
 #pragma unroll
       for (uint32_t r = 0; r < R::rows; r++)
         if (ahead_row + r < n) copy_of_heads<F>(t, m, base[r], to - lane * 16 + r * R::slot, heads, piece, lane < here, lane);
-    } else if (copy) {
+    } else {
       const uint32_t plane = ahead_chunk * (512 * planes(F)), second = plane + here * 16, side = side_base + ahead_chunk * (32 * side_bytes(F));
       const uint32_t bytes = lane < here ? 16 : 0, sides = lane * 16 < here * side_bytes(F) ? 16 : 0;
 #pragma unroll
@@ -133,10 +130,9 @@ __device__ inline void multiply_rows(const Token& t, Block& b, const Stage& s, c
 
 #pragma unroll 1
   for (uint32_t g = 0; g < R::depth; g++) {
-    if (g < groups) ask(fill != Fill::filled);
-    if (fill != Fill::filled) commit();
+    if (g < groups) ask();
+    commit();
   }
-  if (fill == Fill::fill) return;
   if (wait) ready(t, b, s);
 #pragma unroll 1
   for (uint32_t g = 0; g < groups; g++) {
@@ -164,7 +160,7 @@ __device__ inline void multiply_rows(const Token& t, Block& b, const Stage& s, c
       in_batch = 0, row0 += R::rows, chunk = part;
     }
     if constexpr (side_bytes(F) > 0) __syncwarp();
-    if (g + R::depth < groups) ask(true);
+    if (g + R::depth < groups) ask();
     commit();
   }
   if (mine == 0)  // a part without columns
@@ -172,13 +168,13 @@ __device__ inline void multiply_rows(const Token& t, Block& b, const Stage& s, c
 }
 
 // sums[i * parts + part] of rows(i), i < count <= kSums / parts; returns parts. All threads come; what they wrote is visible after the next __syncthreads().
-__device__ __noinline__ uint32_t multiply(const Token& t, Block& b, const Stage& s, const Matrix& m, Rows rows, uint32_t count, const uint32_t* heads, bool wait, Fill fill = Fill::no) {
+__device__ __noinline__ uint32_t multiply(const Token& t, Block& b, const Stage& s, const Matrix& m, Rows rows, uint32_t count, const uint32_t* heads, bool wait) {
   HUNCH_SHARED(t), HUNCH_SHARED(b), HUNCH_SHARED(s), HUNCH_SHARED(m);
   const uint32_t at_once = planes(m.format) == 1 && m.format != Format::fives ? (kDeepRing ? 4 : 2) : (kDeepRing ? 2 : 1);
   const Division division = divide(at_once, count, m.pieces);
   with_format(m.format, [&](auto tag) {
-    if (heads) multiply_rows<decltype(tag)::value, true>(t, b, s, m, rows, count, division, heads, wait, Fill::no);
-    else multiply_rows<decltype(tag)::value, false>(t, b, s, m, rows, count, division, nullptr, wait, fill);
+    if (heads) multiply_rows<decltype(tag)::value, true>(t, b, s, m, rows, count, division, heads, wait);
+    else multiply_rows<decltype(tag)::value, false>(t, b, s, m, rows, count, division, nullptr, wait);
   });
   return 1u << division.parts;
 }

@@ -106,7 +106,7 @@ struct HeadChoice {
   uint32_t rank, relu;
 };
 
-struct alignas(16) Stage {
+struct Stage {
   // The vector that the stage multiplies.
   Source source;
   Way way;
@@ -161,7 +161,6 @@ struct alignas(16) Stage {
 
   uint32_t logits;            // only when somebody asks for them
   uint32_t finish;            // the last stage
-  uint32_t plain_rows;        // its first segment's rows depend on nothing: they may be asked for while the stage before ends
 };
 
 // Written by the host between launches, by the kernel at its end.

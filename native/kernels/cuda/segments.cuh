@@ -137,34 +137,14 @@ __device__ __noinline__ void logits_end(const Token& t, Block& b, Best best) {
   __syncthreads();
 }
 
-// A block's rows of a segment.
-__device__ inline uint2 rows_of_block(const Segment& g, uint32_t rows, uint32_t turn, uint32_t block, uint32_t blocks) {
-  uint32_t at = block + turn * 37;  // what does not divide evenly falls to others each time
-  while (at >= blocks) at -= blocks;
-  const bool pairs = g.epilogue == Epilogue::gate;
-  const uint2 mine = share(pairs ? rows / 2 : rows, at, blocks);
-  return pairs ? uint2{mine.x * 2, mine.y * 2} : mine;
-}
-
-// The next stage's first rows, as soon as the ring is free: this stage still has its sums to see to.
-__device__ inline void fill_ahead(const Token& t, Block& b, const Stage& next) {
-  wait_copies<0>();  // the next stage's description is one of the copies
-  __syncthreads();
-  if (!next.plain_rows || (next.logits && !b.with_logits)) return;
-  const Segment& g = next.segment[0];
-  const uint2 mine = rows_of_block(g, g.matrix.rows, 0, blockIdx.x, gridDim.x);
-  multiply(t, b, next, g.matrix, Rows{mine.x, nullptr, 0, 0}, min(mine.y - mine.x, kSums), nullptr, true, Fill::fill);
-  if (threadIdx.x == 0) b.filled = 1;
-}
-
 // The output head: rows up to `end`, what is best among them, and the sum of exponentials.
-__device__ __noinline__ void run_logits(const Token& t, Block& b, const Stage& s, const Segment& g, Rows which, uint32_t end, bool wait, bool filled) {
+__device__ __noinline__ void run_logits(const Token& t, Block& b, const Stage& s, const Segment& g, Rows which, uint32_t end, bool wait) {
   HUNCH_SHARED(t), HUNCH_SHARED(b), HUNCH_SHARED(s), HUNCH_SHARED(g);
   Best best;
   do {
     const uint32_t count = min(end - which.begin, kSums);
-    const uint32_t parts = multiply(t, b, s, g.matrix, which, count, nullptr, wait, filled ? Fill::filled : Fill::no);
-    wait = filled = false;
+    const uint32_t parts = multiply(t, b, s, g.matrix, which, count, nullptr, wait);
+    wait = false;
     __syncthreads();
 #pragma unroll 1
     for (uint32_t r = threadIdx.x; r < count; r += kThreads) {
@@ -178,12 +158,9 @@ __device__ __noinline__ void run_logits(const Token& t, Block& b, const Stage& s
   logits_end(t, b, best);
 }
 
-// block, blocks: which of those that share the work; wait: ready() was not called yet; ahead: the next stage, if its rows may be asked for.
-__device__ __noinline__ void run_segments(const Token& t, Block& b, const Stage& s, uint32_t block, uint32_t blocks, bool wait, const Stage* ahead) {
+// block, blocks: which of those that share the work; wait: ready() was not called yet.
+__device__ __noinline__ void run_segments(const Token& t, Block& b, const Stage& s, uint32_t block, uint32_t blocks, bool wait) {
   HUNCH_SHARED(t), HUNCH_SHARED(b), HUNCH_SHARED(s);
-  bool filled = b.filled;
-  __syncthreads();
-  if (threadIdx.x == 0) b.filled = 0;
   if (wait && s.choose_heads) {  // whose rows come is known only then
     ready(t, b, s);
     wait = false;
@@ -196,23 +173,26 @@ __device__ __noinline__ void run_segments(const Token& t, Block& b, const Stage&
       if (threadIdx.x == 0) b.list_count = 0;
       __syncthreads();
     }
+    const uint32_t unit = g.epilogue == Epilogue::gate ? 2 : 1;
     const uint32_t rows = g.by_heads ? b.kept[0] * t.head_width : g.matrix.rows;
-    uint2 mine = rows_of_block(g, rows, i, block, blocks);
+    uint32_t turn = block + i * 37;  // what does not divide evenly falls to others each time
+    while (turn >= blocks) turn -= blocks;
+    uint2 mine = share(unit == 2 ? rows / 2 : rows, turn, blocks);
+    mine.x *= unit, mine.y *= unit;
     if (wait && i == 0 && s.segments > 1) ask_for_others(s, block, blocks);
     Rows which{mine.x, g.by_heads ? b.kept + 1 : nullptr, 0, g.by_heads ? t.head_width : 0};
     const uint32_t* heads = s.source == Source::attention && s.kept_heads ? b.kept + 1 : nullptr;
     if (g.epilogue == Epilogue::logits) {
-      run_logits(t, b, s, g, which, mine.y, wait, i == 0 && filled);
+      run_logits(t, b, s, g, which, mine.y, wait);
       wait = false;
       continue;
     }
     do {
       const uint32_t count = min(mine.y - which.begin, kSums);
-      const uint32_t parts = multiply(t, b, s, g.matrix, which, count, heads, wait, filled ? Fill::filled : Fill::no);
-      wait = filled = false;
+      const uint32_t parts = multiply(t, b, s, g.matrix, which, count, heads, wait);
+      wait = false;
       __syncthreads();
       HUNCH_MARK(4);
-      if (ahead && i + 1 == s.segments && which.begin + count >= mine.y) fill_ahead(t, b, *ahead);
       epilogue(t, b, s, g, which.begin, count, parts);
       which.begin += count;
       __syncthreads();

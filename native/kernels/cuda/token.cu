@@ -22,13 +22,12 @@ extern "C" __global__ void __launch_bounds__(kThreads, 1) hunch_token(const __gr
   __shared__ Block b;
   State& state = *launch.state;
   constexpr uint32_t words = sizeof(Stage) / 4;
-  static_assert(sizeof(Stage) % 16 == 0 && words <= kThreads, "a thread copies a word of a stage");
+  static_assert(sizeof(Stage) % 4 == 0 && words <= kThreads, "a thread copies a word of a stage");
   for (uint32_t i = threadIdx.x; i < sizeof(Token) / 4; i += kThreads) reinterpret_cast<uint32_t*>(&b.token)[i] = reinterpret_cast<const uint32_t*>(&launch)[i];
   if (threadIdx.x < kWarps) b.more_bytes[threadIdx.x] = 0, b.more[threadIdx.x] = nullptr;
   if (threadIdx.x == 0) {
     b.position = state.position, b.known = state.known, b.broken = 0;
     b.target = state.epoch;
-    b.filled = 0;
     b.with_logits = state.score || b.position + 1 > b.known || (b.position + 1 == b.known && state.want_last);
   }
   const int count = state.stage_count;
@@ -40,13 +39,12 @@ extern "C" __global__ void __launch_bounds__(kThreads, 1) hunch_token(const __gr
 #pragma unroll 1
   for (int i = 0; i < count; i++) {
     const Stage& s = b.stage[i & 1];
-    // The next stage's description comes along with this stage's rows.
-    if (threadIdx.x < sizeof(Stage) / 16 && i + 1 < count) copy16(reinterpret_cast<uint4*>(&b.stage[(i + 1) & 1]) + threadIdx.x, reinterpret_cast<const uint4*>(t.stages + i + 1) + threadIdx.x, 16);
-    commit();
+    uint32_t next = 0;
 #ifdef HUNCH_MARKS
     if (threadIdx.x == 0) b.stage_index = i;
 #endif
     HUNCH_MARK(0);
+    if (threadIdx.x < words && i + 1 < count) next = reinterpret_cast<const uint32_t*>(t.stages + i + 1)[threadIdx.x];
     const bool run = !s.logits || b.with_logits;
     if (run) {
       const uint32_t units = s.attention ? min(gridDim.x, attention_units(t, s, b.position)) : 0;
@@ -63,15 +61,15 @@ extern "C" __global__ void __launch_bounds__(kThreads, 1) hunch_token(const __gr
         if (blockIdx.x < units) run_attention(t, b, s, shared_memory());
         if (s.behind_attention && units == gridDim.x) {  // no block is free
           if (s.source != Source::none) make_vector(t, b, s, norm_ahead(s));
-          run_segments(t, b, s, blockIdx.x, gridDim.x, false, nullptr);
+          run_segments(t, b, s, blockIdx.x, gridDim.x, false);
         } else if (s.behind_attention && threadIdx.x == 0) {
           s.lists.count[blockIdx.x] = 0;
         }
       } else if (s.early_list) {
         run_neurons(t, b, s, true);
-        if (s.segments) run_segments(t, b, s, blockIdx.x, gridDim.x, false, nullptr);
+        if (s.segments) run_segments(t, b, s, blockIdx.x, gridDim.x, false);
       } else if (s.segments) {
-        run_segments(t, b, s, blockIdx.x - units, gridDim.x - units, true, !s.neurons && !s.attention && i + 1 < count ? &b.stage[(i + 1) & 1] : nullptr);
+        run_segments(t, b, s, blockIdx.x - units, gridDim.x - units, true);
       } else {
         ready(t, b, s);
       }
@@ -79,7 +77,7 @@ extern "C" __global__ void __launch_bounds__(kThreads, 1) hunch_token(const __gr
       if (s.neurons && !s.early_list) run_neurons(t, b, s, false);
       if (s.finish && blockIdx.x == 0) run_finish(t, b, state);
     }
-    if (!b.filled) wait_copies<0>();  // where the ring is filled, fill_ahead() has waited
+    if (threadIdx.x < words) reinterpret_cast<uint32_t*>(&b.stage[(i + 1) & 1])[threadIdx.x] = next;
     HUNCH_MARK(6);
     if (run && i + 1 < count) {
       arrive(t.barrier);

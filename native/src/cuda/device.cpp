@@ -38,7 +38,6 @@ Status Device::open(int index, std::shared_ptr<Device>& out) {
     return Status::error("gpu-unavailable", "NVIDIA's driver does not accept Hunch's kernels (" + std::string(text ? text : "no reason given") + "). Update the driver, or run on the CPU.");
   }
   if (const Result r = d->ModuleGetFunction(&device->token, device->module_, "hunch_token"); r != kSuccess) return failure(*d, r, "looking up its kernels");
-  if (prefill_image().bytes && d->ModuleLoadData(&device->prefill_module, prefill_image().data) != kSuccess) device->prefill_module = nullptr;
   int limit = 0, own = 0;
   d->DeviceGetAttribute(&limit, kSharedOptIn, device->device_);
   d->FuncGetAttribute(&own, kFuncShared, device->token);
@@ -58,7 +57,6 @@ Device::~Device() {
   if (!retained_) return;
   enter();
   if (module_) d.ModuleUnload(module_);
-  if (prefill_module) d.ModuleUnload(prefill_module);
   d.DevicePrimaryCtxRelease(device_);
 }
 

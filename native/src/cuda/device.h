@@ -20,7 +20,7 @@ class Device {
   uint32_t shared_limit = 0;   // bytes that a block may ask for, beside its own
   uint32_t l2_bytes = 0;
   bool deep_ring = false;      // kernels/cuda/common.cuh: kDeepRing
-  void *token = nullptr, *prefill_module = nullptr;
+  void* token = nullptr;
   void enter() const { d.CtxSetCurrent(context_); }
   uint64_t free_memory() const;
 

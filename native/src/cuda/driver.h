@@ -92,6 +92,5 @@ struct Image {
   size_t bytes;
 };
 Image token_image();
-Image prefill_image();
 
 }  // namespace hunch::cuda

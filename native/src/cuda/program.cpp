@@ -98,7 +98,6 @@ class Builder {
     if (s.source == Source::residual && !s.branch && (!s.branch_fixed || !s.branch_norm.weight) && !s.norm.bias && s.n <= kHeld * 4 * kThreads && !s.choose_heads) s.way = Way::normed;
     if (s.source == Source::vector && !s.relu && !branched && !s.norm.weight) s.way = Way::plain;
     if (s.source == Source::attention && !s.kept_heads) s.way = Way::joined;
-    s.plain_rows = s.segments && !s.attention && !s.early_list && !s.choose_heads && !s.segment[0].by_heads && !(s.source == Source::attention && s.kept_heads);
     stages_.push_back(s);
   }
 

@@ -1,2 +1,0 @@
-// Batches of a prompt. (See prefill.cuh's stages.)
-#include "common.cuh"
