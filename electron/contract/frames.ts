@@ -235,7 +235,10 @@ export function decodeRecord(bytes: Uint8Array): RecordFrame {
   const states = reader.bytesOf(layers * Math.ceil(common.neurons / 2));
   const counts = reader.u32s(layers);
   const offsets = new Uint32Array(layers + 1);
-  for (let i = 0; i < layers; i++) offsets[i + 1] = offsets[i]! + counts[i]!;
+  for (let i = 0; i < layers; i++) {
+    if (counts[i]! > common.neurons) throw new FrameError('The activation frame has sizes that cannot be.');
+    offsets[i + 1] = offsets[i]! + counts[i]!;
+  }
   const total = offsets[layers]!;
   const values = reader.f32s(total);
   const gates = reader.f32s(total);
