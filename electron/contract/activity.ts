@@ -38,9 +38,15 @@ export interface ActivityToken {
   text: string;
 }
 
-/** A reply with its frames; index by index. */
+/** Most tokens of a reply that one answer of `activity.reply` carries. */
+export const maxReplyChunk = 1024;
+
+/** A part of a reply with its frames; index by index, the first being token `from` of `total`. */
 export interface ReplyActivity {
   messageId: string;
+  from: number;
+  /** Tokens of the whole reply. */
+  total: number;
   tokens: ActivityToken[];
   frames: (Uint8Array | null)[];
   /** As the reply's provenance has it: the place of the slider, or places. */
@@ -99,7 +105,14 @@ export interface Lens {
 const sourceSchema = z.object({ source: idSchema, index: z.number().int().min(0) }).strict();
 export const activityInputs = {
   watch: captureSchema,
-  reply: z.object({ messageId: idSchema }).strict(),
+  /** Tokens [from, from + count); by default the first `maxReplyChunk`. A count of 0 asks for the provenance alone. */
+  reply: z
+    .object({
+      messageId: idSchema,
+      from: z.number().int().min(0).optional(),
+      count: z.number().int().min(0).max(maxReplyChunk).optional(),
+    })
+    .strict(),
   /** `source`: a message's id or a run's. */
   record: sourceSchema,
   neuron: z

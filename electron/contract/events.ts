@@ -12,4 +12,5 @@ export type AppEvent =
   | { type: 'command'; command: AppCommand };
 
 /** Menu items and accelerators that act in the renderer. */
-export type AppCommand = 'new-chat' | 'toggle-sidebar' | 'toggle-panel' | 'open-settings' | 'stop' | 'search';
+export type AppCommand =
+  'new-chat' | 'toggle-sidebar' | 'toggle-panel' | 'toggle-activity' | 'open-settings' | 'stop' | 'search';
