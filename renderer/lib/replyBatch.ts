@@ -45,7 +45,7 @@ export function applyBatch(
 export function coalesce(
   sink: (batch: ReplyBatch) => void,
   nextFrame: (run: () => void) => void = (run) => void requestAnimationFrame(run),
-): (event: ReplyEvent) => void {
+): (event: Exclude<ReplyEvent, { type: 'frames' }>) => void {
   let pending: ReplyBatch | null = null;
   const flush = (): void => {
     if (!pending) return;

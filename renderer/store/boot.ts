@@ -7,6 +7,8 @@ function receive(event: AppEvent): void {
   const s = useStore.getState();
   switch (event.type) {
     case 'engine':
+      // A new engine captures nothing until it is told to.
+      if (event.status.state === 'ready' && s.engine?.state !== 'ready') s.sendCapture();
       return s.receiveEngine(event.status);
     case 'chats':
       return s.receiveChats(event.chats);
