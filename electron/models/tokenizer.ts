@@ -129,6 +129,12 @@ export class Tokenizer {
     return this.stream().push(tokens);
   }
 
+  /** One token alone, for showing it: U+FFFD where it is a part of a character, a special token's own name. */
+  textOf(token: number): string {
+    const bytes = this.bytes(token);
+    return bytes.length > 0 ? new TextDecoder('utf-8', { ignoreBOM: true }).decode(bytes) : this.text(token);
+  }
+
   /** The bytes a token stands for; none for special tokens, which are not text. */
   private bytes(token: number): Uint8Array {
     return (this.tokenBytes[token] ??= this.computeBytes(token));

@@ -64,7 +64,7 @@ export function coalesce(
       pending.text += event.text;
       pending.tokens = event.tokens;
       pending.tokensPerSecond = event.tokensPerSecond;
-    } else {
+    } else if (event.type === 'done') {
       pending.done = event.message;
       flush();
     }

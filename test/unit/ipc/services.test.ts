@@ -39,7 +39,7 @@ function start() {
   const streams: Record<string, ReplyEvent[]> = {};
   const services = createServices({
     info: { dataFolder: home, modelsFolder: path.join(home, 'models') } as never,
-    fork: () => fromChildProcess(fork(double)),
+    fork: () => fromChildProcess(fork(double, { serialization: 'advanced' })),
     broadcast: (event) => events.push(event),
     openStream: (id) => {
       const stream: ReplyEvent[] = (streams[id] = []);
@@ -48,6 +48,7 @@ function start() {
     applyTheme: () => {},
     askModelFile: async () => null,
     askSavePath: async () => null,
+    askActivityFile: async () => null,
     confirmLink: async () => false,
     openExternal: async () => {},
     log: () => {},
