@@ -32,7 +32,7 @@ function axis(pixels: number, from: number, shown: number, count: number, group:
   for (let i = 0; i + 1 < pixels; i++) {
     if (cells[i] === cells[i + 1]) continue;
     const border = Math.floor(cells[i]! / group) !== Math.floor(cells[i + 1]! / group);
-    if (size >= gapFrom || (group > 1 && border && size * group >= gapFrom)) cells[i] = -1;
+    if (size >= gapFrom || (group > 1 && border && size >= 2)) cells[i] = -1;
   }
   return cells;
 }

@@ -6,6 +6,7 @@ import { leastTokens, type SpeedSample } from '../activity/slowdown';
 import { provenanceOf, replySource, type Source } from '../activity/source';
 import { api } from '../api';
 import type { ScaleName } from '../canvas/palette';
+import { lessMotion } from '../lib/motion';
 import type { Slice } from './store';
 
 export const viewNames = [
@@ -79,6 +80,8 @@ export interface ActivitySlice {
 const chunk = 256;
 /** The picture changes fifteen times a second at most; what lies between fades. */
 const tickMs = 66;
+/** Where the person asked for less motion. */
+const calmTickMs = 1000;
 
 export const labelOf = (message: Pick<Message, 'text'> | undefined): string => {
   const line = message?.text.trim().split('\n')[0] ?? '';
@@ -95,14 +98,17 @@ export const createActivitySlice: Slice<ActivitySlice> = (set, get) => {
   const tick = (): void => {
     if (ticking) return;
     ticking = true;
-    setTimeout(() => {
-      ticking = false;
-      set((s) => {
-        const source = s.sourceId === null ? undefined : s.sources[s.sourceId];
-        const last = (source?.track.length ?? 0) - 1;
-        return { sourceTick: s.sourceTick + 1, ...(s.following && last >= 0 ? { token: last } : {}) };
-      });
-    }, tickMs);
+    setTimeout(
+      () => {
+        ticking = false;
+        set((s) => {
+          const source = s.sourceId === null ? undefined : s.sources[s.sourceId];
+          const last = (source?.track.length ?? 0) - 1;
+          return { sourceTick: s.sourceTick + 1, ...(s.following && last >= 0 ? { token: last } : {}) };
+        });
+      },
+      lessMotion() ? calmTickMs : tickMs,
+    );
   };
 
   const current = (): Capture => (get().activityOpen ? get().capture : { mode: 'off', auditEvery: 0 });
@@ -161,7 +167,8 @@ export const createActivitySlice: Slice<ActivitySlice> = (set, get) => {
 
     toggleActivity: () => {
       const activityOpen = !get().activityOpen;
-      set({ activityOpen });
+      const auditEvery = get().settings?.activityAuditEvery;
+      set((s) => ({ activityOpen, capture: { ...s.capture, ...(auditEvery === undefined ? {} : { auditEvery }) } }));
       watch();
       get().announce(activityOpen ? 'Activations shown.' : 'Activations hidden.');
     },
@@ -169,6 +176,7 @@ export const createActivitySlice: Slice<ActivitySlice> = (set, get) => {
     setActivityShare: (share) => set({ activityShare: Math.min(0.85, Math.max(0.25, share)) }),
     setCapture: (patch) => {
       set((s) => ({ capture: { ...s.capture, ...patch } }));
+      if (patch.auditEvery !== undefined) void get().setSettings({ activityAuditEvery: patch.auditEvery });
       if (get().activityOpen) watch();
     },
     sendCapture: () => {

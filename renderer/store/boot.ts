@@ -20,6 +20,8 @@ function receive(event: AppEvent): void {
       return s.receiveDownload(event.modelId, event);
     case 'settings':
       return s.receiveSettings(event.settings);
+    case 'activity':
+      return s.notify(event.problem);
     case 'command':
       return runCommand(event.command satisfies AppCommand, 'menu');
   }
