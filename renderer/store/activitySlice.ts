@@ -259,15 +259,20 @@ export const createActivitySlice: Slice<ActivitySlice> = (set, get) => {
     beginFrames: (message) => {
       modes.set(message.id, current().mode);
       const known = get().sources[message.id];
-      bases.set(message.id, message.text === '' ? 0 : (known?.track.length ?? 0));
+      // Of a continued reply that is not here nobody knows yet where it goes on: it is loaded when it is done.
+      const base = message.text === '' ? 0 : known && !loading.has(message.id) ? known.track.length : null;
+      if (base === null) bases.delete(message.id);
+      else bases.set(message.id, base);
       if (message.text === '' && known) {
         set((s) => ({ sources: { ...s.sources, [message.id]: replySource(message.id, labelOf(message)) } }));
       }
     },
 
     receiveFrames: (messageId, { from, tokens, frames }) => {
+      const base = bases.get(messageId);
+      if (base === undefined) return;
       if (!get().sources[messageId]) get().addSource(replySource(messageId, 'Reply'));
-      get().sources[messageId]!.track.put((bases.get(messageId) ?? 0) + from, tokens, frames);
+      get().sources[messageId]!.track.put(base + from, tokens, frames);
       tick();
     },
 

@@ -1,3 +1,4 @@
+import { HunchError } from '../../electron/contract/errors';
 import type { AppCommand, AppEvent } from '../../electron/contract/events';
 import { api } from '../api';
 import { runCommand } from '../lib/commands';
@@ -21,7 +22,7 @@ function receive(event: AppEvent): void {
     case 'settings':
       return s.receiveSettings(event.settings);
     case 'activity':
-      return s.notify(event.problem);
+      return s.report(new HunchError(event.problem.code, event.problem.message));
     case 'command':
       return runCommand(event.command satisfies AppCommand, 'menu');
   }
