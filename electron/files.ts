@@ -49,28 +49,25 @@ export async function saveFile(path: string, bytes: Uint8Array): Promise<void> {
 
 /** A file that a person chose. Errors: bad-request (cannot be read, no file, more than `most` bytes), each naming it. */
 export async function readLimited(path: string, most: number): Promise<Uint8Array> {
-  const refuse = (why: string, cause?: unknown): never => {
-    throw new HunchError('bad-request', `${path} cannot be opened: ${why}. Choose another file.`, { cause });
-  };
-  let file: FileHandle;
+  let file: FileHandle | null = null;
   try {
     file = await open(path, 'r');
-  } catch (error) {
-    return refuse(String((error as Error).message), error);
-  }
-  try {
-    const { size, isFile } = await file.stat().then((found) => ({ size: found.size, isFile: found.isFile() }));
-    if (!isFile) return refuse('it is no file');
-    if (size > most) return refuse(`it has ${Math.ceil(size / 2 ** 20)} MB, and Hunch reads at most ${most / 2 ** 20}`);
+    const found = await file.stat();
+    if (!found.isFile()) throw new Error('it is no file');
+    if (found.size > most) {
+      const [has, may] = [found.size, most].map((bytes) => Math.ceil(bytes / 2 ** 20));
+      throw new Error(`it has ${has} MB, and Hunch reads at most ${may}`);
+    }
     // No more than was measured, should it grow meanwhile.
-    const bytes = new Uint8Array(size);
-    if (size === 0) return bytes;
-    const { bytesRead } = await file.read(bytes, 0, size, 0);
-    return bytesRead === size ? bytes : bytes.slice(0, bytesRead);
+    const bytes = new Uint8Array(found.size);
+    if (found.size === 0) return bytes;
+    const { bytesRead } = await file.read(bytes, 0, found.size, 0);
+    return bytesRead === found.size ? bytes : bytes.slice(0, bytesRead);
   } catch (error) {
-    return error instanceof HunchError ? Promise.reject(error) : refuse(String((error as Error).message), error);
+    const why = `${path} cannot be opened: ${(error as Error).message}. Choose another file.`;
+    throw new HunchError('bad-request', why, { cause: error });
   } finally {
-    await file.close().catch(() => {});
+    await file?.close().catch(() => {});
   }
 }
 

@@ -55,7 +55,7 @@ export async function unpackFrames(packed: Uint8Array | null, count: number): Pr
     at += 4;
     if (size > all.byteLength - at) return none();
     // A copy: what is sent on must not carry the whole chunk's memory with it.
-    frames.push(size > 0 ? Uint8Array.prototype.slice.call(all, at, at + size) : null);
+    frames.push(size > 0 ? new Uint8Array(all.subarray(at, at + size)) : null);
     at += size;
   }
   return frames;

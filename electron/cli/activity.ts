@@ -57,7 +57,7 @@ export class ActivityDump {
     const written = async (): Promise<void> => {
       for (const [index, token] of this.tokens.entries()) {
         const line = JSON.stringify(this.line(source, index, token)) + '\n';
-        if (!out.write(line)) await new Promise((resolve) => out.once('drain', resolve));
+        if (!out.write(line)) await new Promise<void>((resolve) => out.once('drain', () => resolve()));
       }
       await new Promise<void>((resolve) => out.end(() => resolve()));
     };

@@ -175,9 +175,10 @@ export class EngineHost {
   async ask<K extends Ask['kind']>(ask: Extract<Ask, { kind: K }>, modelId?: string): Promise<AnswerOf<K>> {
     if (modelId !== undefined) {
       // Wrapped, so that the queue goes on while the answer is awaited.
+      const send = this.activity.later<K>(ask);
       const { answer } = await this.enqueue(async () => {
         await this.ensure(modelId);
-        return { answer: this.activity.ask<K>(ask) };
+        return { answer: send() };
       });
       return answer;
     }

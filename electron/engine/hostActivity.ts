@@ -13,6 +13,7 @@ interface Waiting {
 export class HostActivity {
   private watched: Capture = { mode: 'off', auditEvery: 0 };
   private lastAskId = 0;
+  private cancels = 0;
   private readonly waiting = new Map<number, Waiting>();
 
   constructor(
@@ -40,7 +41,17 @@ export class HostActivity {
     return answer as Promise<AnswerOf<K>>;
   }
 
+  /** The same, to be sent when the model is there: what was cancelled meanwhile is not asked any more. */
+  later<K extends Ask['kind']>(ask: Extract<Ask, { kind: K }>): () => Promise<AnswerOf<K>> {
+    const before = this.cancels;
+    return () => {
+      if (ask.kind !== 'rerun' || this.cancels === before) return this.ask<K>(ask);
+      return Promise.reject(new HunchError('cancelled', 'Running the reply again was cancelled.'));
+    };
+  }
+
   cancelRerun(): void {
+    this.cancels++;
     this.send({ type: 'cancel-rerun' });
   }
 

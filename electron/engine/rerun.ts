@@ -36,6 +36,7 @@ export async function rerun(
   signal: Signal,
 ): Promise<RerunResult> {
   try {
+    refuseCancelled(signal);
     session.setPlan(plan);
     if (edits.length > 0) session.setEdits(edits);
     const written = new Written();

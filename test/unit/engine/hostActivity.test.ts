@@ -121,4 +121,13 @@ describe('questions', () => {
     expect(await settled).toBe('cancelled');
     host.cancelRerun();
   });
+
+  it('are not asked any more when they were cancelled while the model loads', async () => {
+    const { host } = startHost();
+    const again = host.ask<'rerun'>(rerunAsk({ mode: 'write' }), 'slow');
+    await sleep(100);
+    host.cancelRerun();
+    await expect(again).rejects.toMatchObject({ code: 'cancelled' });
+    expect((await host.ask<'rerun'>(rerunAsk(), 'slow')).kl).toBe(0.25);
+  });
 });
