@@ -44,7 +44,7 @@ export function CaptureControls() {
       />
       <span
         className={css.cost}
-        title="Median speed of this chat's replies with this capture and with the panel closed"
+        title="Median speed of this chat's replies with this capture, against replies written with the panel closed"
       >
         {costWords(slowdownOf(speeds, chatId, mode))}
       </span>
@@ -53,9 +53,9 @@ export function CaptureControls() {
 }
 
 export function costWords(slowdown: Slowdown | null): string {
-  if (!slowdown) return 'Slowdown: not measured yet (it needs a reply with the panel open and one with it closed)';
+  if (!slowdown) return 'Slowdown: not measured yet';
   const { share, captured, free, replies, freeReplies } = slowdown;
   const percent = Math.abs(share * 100).toFixed(1);
   const word = share >= 0.0005 ? `${percent} % slower` : share <= -0.0005 ? `${percent} % faster` : 'no slower';
-  return `Slowdown: ${word} (${formatRate(captured)} in ${replies}, ${formatRate(free)} closed in ${freeReplies})`;
+  return `Slowdown: ${word} (${formatRate(captured)} against ${formatRate(free)} closed, ${replies} and ${freeReplies} replies)`;
 }

@@ -81,7 +81,7 @@ function NeuronSpot({ source, frame, token }: { source: Source; frame: SummaryFr
       </h3>
       <p>
         {known
-          ? `${stateWords[neuronCode(stateOf(known, layer, neuron), known.layers[layer]!)]}.`
+          ? capital(`${stateWords[neuronCode(stateOf(known, layer, neuron), known.layers[layer]!)]}.`)
           : blockWords(frame, layer, Math.floor(neuron / frame.blockSize))}
       </p>
       <Actions kind="neuron" layer={layer} index={neuron} />
@@ -110,3 +110,5 @@ function Actions({ kind, layer, index }: { kind: 'neuron' | 'head'; layer: numbe
     </div>
   );
 }
+
+const capital = (text: string): string => text.slice(0, 1).toUpperCase() + text.slice(1);
