@@ -1,5 +1,6 @@
 #include "convert.h"
 
+#include <algorithm>
 #include <cmath>
 #include <cstring>
 
@@ -270,11 +271,71 @@ Status to_plan(const Napi::Value& value, Plan& out) {
   return v.status.ok() ? r.status : v.status;
 }
 
+// The index of a name in a list; -1 = not there.
+static int index_of(const std::string& name, std::initializer_list<const char*> names) {
+  int i = 0;
+  for (const char* known : names) {
+    if (name == known) return i;
+    i++;
+  }
+  return -1;
+}
+
+Status to_capture(const Napi::Value& value, CaptureOptions& out) {
+  Reader r;
+  if (Status s = as_object(value, "capture", r); !s.ok()) return s;
+  std::string mode;
+  r.text("mode", mode);
+  r.uint("auditEvery", out.audit_every);
+  if (!r.status.ok()) return r.status;
+  const int known = index_of(mode, {"off", "summary", "full"});
+  if (known < 0) return wrong("capture.mode", "off, summary or full");
+  out.mode = (CaptureMode)known;
+  return Status::fine();
+}
+
+Status to_edits(const Napi::Value& value, std::vector<Edit>& out) {
+  if (!value.IsArray()) return wrong("edits", "an array");
+  const Napi::Array list = value.As<Napi::Array>();
+  if (list.Length() > 4096) return wrong("edits", "an array of at most 4096");
+  for (uint32_t i = 0; i < list.Length(); i++) {
+    Reader r;
+    if (Status s = as_object(list.Get(i), "edit", r); !s.ok()) return s;
+    Edit e;
+    std::string kind, action;
+    r.text("kind", kind);
+    r.uint("layer", e.layer);
+    r.uint("index", e.index);
+    r.text("action", action);
+    r.real("value", e.value);
+    if (!r.status.ok()) return r.status;
+    const int known_kind = index_of(kind, {"neuron", "head"}), known_action = index_of(action, {"off", "clamp", "force"});
+    if (known_kind < 0) return wrong("edit.kind", "neuron or head");
+    if (known_action < 0) return wrong("edit.action", "off, clamp or force");
+    e.kind = (Edit::Kind)known_kind;
+    e.action = (Edit::Action)known_action;
+    out.push_back(e);
+  }
+  return Status::fine();
+}
+
 Status to_tokens(const Napi::Value& value, std::vector<int32_t>& out) {
   if (!value.IsTypedArray() || value.As<Napi::TypedArray>().TypedArrayType() != napi_int32_array) return wrong("tokens", "an Int32Array");
   const Napi::Int32Array ids = value.As<Napi::Int32Array>();
   out.assign(ids.Data(), ids.Data() + ids.ElementLength());
   return Status::fine();
+}
+
+Napi::Int32Array from_ids(Napi::Env env, const std::vector<int32_t>& ids) {
+  Napi::Int32Array a = Napi::Int32Array::New(env, ids.size());
+  std::copy(ids.begin(), ids.end(), a.Data());
+  return a;
+}
+
+Napi::Uint8Array from_bytes(Napi::Env env, std::span<const uint8_t> bytes) {
+  Napi::Uint8Array a = Napi::Uint8Array::New(env, bytes.size());
+  std::copy(bytes.begin(), bytes.end(), a.Data());
+  return a;
 }
 
 Napi::Object from_result(Napi::Env env, const GenerateResult& r) {

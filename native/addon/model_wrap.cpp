@@ -8,6 +8,7 @@ namespace hunch {
 Napi::Function ModelWrap::define(Napi::Env env) {
   return DefineClass(env, "NativeModel", {InstanceAccessor<&ModelWrap::info>("info"), InstanceMethod<&ModelWrap::create_session>("createSession"),
                                           InstanceMethod<&ModelWrap::set_predictors>("setPredictors"), InstanceMethod<&ModelWrap::calibration>("calibration"),
+                                          InstanceMethod<&ModelWrap::set_ring>("setRing"), InstanceMethod<&ModelWrap::record>("record"),
                                           InstanceMethod<&ModelWrap::close>("close")});
 }
 
@@ -95,6 +96,27 @@ Napi::Value ModelWrap::set_predictors(const Napi::CallbackInfo& info) {
 }
 
 Napi::Value ModelWrap::calibration(const Napi::CallbackInfo& info) { return CalibrationWrap::open(info, engine_); }
+
+void ModelWrap::set_ring(const Napi::CallbackInfo& info) {
+  uint64_t bytes = 0;
+  Status status = engine_ ? to_uint(info[1], "bytes", 1ull << 40, bytes) : Status::error("bad-request", "The model is closed.");
+  if (status.ok() && !info[0].IsString()) status = Status::error("bad-request", "setRing needs the path of a file.");
+  if (status.ok()) status = engine_->set_ring(info[0].As<Napi::String>().Utf8Value(), bytes);
+  if (!status.ok()) throw_status(info.Env(), status);
+}
+
+Napi::Value ModelWrap::record(const Napi::CallbackInfo& info) {
+  const Napi::Env env = info.Env();
+  uint64_t sequence = 0;
+  Status status = engine_ ? to_uint(info[0], "sequence", 0xFFFFFFFF, sequence) : Status::error("bad-request", "The model is closed.");
+  if (!status.ok()) {
+    throw_status(env, status);
+    return env.Undefined();
+  }
+  std::vector<uint8_t> record;
+  if (!engine_->record((uint32_t)sequence, record)) return env.Null();
+  return from_bytes(env, record);
+}
 
 void ModelWrap::close(const Napi::CallbackInfo&) { engine_.reset(); }
 

@@ -1,6 +1,7 @@
 #include "session_wrap.h"
 
 #include <algorithm>
+#include <chrono>
 
 namespace hunch {
 
@@ -10,7 +11,8 @@ Napi::Function SessionWrap::define(Napi::Env env) {
                       InstanceMethod<&SessionWrap::score>("score"), InstanceMethod<&SessionWrap::score_greedy>("scoreGreedy"),
                       InstanceMethod<&SessionWrap::logits>("logits"),
                       InstanceMethod<&SessionWrap::set_plan>("setPlan"), InstanceMethod<&SessionWrap::compare>("compare"),
-                      InstanceMethod<&SessionWrap::activity>("activity"), InstanceMethod<&SessionWrap::bench>("bench"), InstanceMethod<&SessionWrap::close>("close")});
+                      InstanceMethod<&SessionWrap::activity>("activity"), InstanceMethod<&SessionWrap::set_capture>("setCapture"),
+                      InstanceMethod<&SessionWrap::set_edits>("setEdits"), InstanceMethod<&SessionWrap::trace>("trace"), InstanceMethod<&SessionWrap::lens>("lens"), InstanceMethod<&SessionWrap::bench>("bench"), InstanceMethod<&SessionWrap::close>("close")});
 }
 
 SessionWrap::SessionWrap(const Napi::CallbackInfo& info) : ObjectWrap(info) {}
@@ -33,31 +35,57 @@ bool SessionWrap::closed(Napi::Env env) const {
 
 namespace {
 
-// Tokens gathered by the decode thread until the JavaScript thread comes to fetch them.
+// Tokens gathered by the decode thread until the JavaScript thread comes to fetch them. It is called often enough for any screen and no oftener:
+// each call takes a core away from the lanes for a moment.
 struct Outbox {
+  static constexpr std::chrono::milliseconds kPause{8};
+  struct Token {
+    int32_t id;
+    std::vector<uint8_t> frame;  // empty = none
+  };
   std::mutex mutex;
-  std::vector<int32_t> ids;
+  std::vector<Token> tokens;
+  bool called = false;  // a call is on its way
+  std::chrono::steady_clock::time_point last{};
 };
 
-void post_tokens(const std::shared_ptr<Reply>& reply, const std::shared_ptr<Outbox>& outbox, int32_t id) {
+// At the end: whatever waits.
+void post_tokens(const std::shared_ptr<Reply>& reply, const std::shared_ptr<Outbox>& outbox, bool at_end) {
   {
     std::lock_guard lock(outbox->mutex);
-    outbox->ids.push_back(id);
-    if (outbox->ids.size() > 1) return;  // a call is already on its way
+    const auto now = std::chrono::steady_clock::now();
+    if (outbox->tokens.empty() || outbox->called || (!at_end && now - outbox->last < Outbox::kPause)) return;
+    outbox->called = true;
+    outbox->last = now;
   }
   reply->post([outbox](Napi::Env env, Napi::Function on_event) {
-    std::vector<int32_t> ids;
+    std::vector<Outbox::Token> tokens;
     {
       std::lock_guard lock(outbox->mutex);
-      ids.swap(outbox->ids);
+      tokens.swap(outbox->tokens);
+      outbox->called = false;
     }
-    Napi::Array list = Napi::Array::New(env, ids.size());
-    for (size_t i = 0; i < ids.size(); i++) list.Set((uint32_t)i, ids[i]);
+    Napi::Array ids = Napi::Array::New(env, tokens.size()), frames = Napi::Array::New(env, tokens.size());
+    bool captured = false;
+    for (uint32_t i = 0; i < tokens.size(); i++) {
+      ids.Set(i, tokens[i].id);
+      captured = captured || !tokens[i].frame.empty();
+      frames.Set(i, tokens[i].frame.empty() ? env.Null() : from_bytes(env, tokens[i].frame));
+    }
     Napi::Object event = Napi::Object::New(env);
     event.Set("type", "tokens");
-    event.Set("ids", list);
+    event.Set("ids", ids);
+    if (captured) event.Set("frames", frames);
     on_event.Call({event});
   });
+}
+
+void post_token(const std::shared_ptr<Reply>& reply, const std::shared_ptr<Outbox>& outbox, int32_t id, std::span<const uint8_t> frame) {
+  {
+    std::lock_guard lock(outbox->mutex);
+    outbox->tokens.push_back({id, {frame.begin(), frame.end()}});
+  }
+  post_tokens(reply, outbox, false);
 }
 
 // The arguments that score and scoreGreedy share.
@@ -85,7 +113,7 @@ Napi::Value SessionWrap::generate(const Napi::CallbackInfo& info) {
   queue_->push([reply, prompt, options, cancel, session = session_] {
     auto outbox = std::make_shared<Outbox>();
     GenerateEvents events;
-    events.token = [&](int32_t id) { post_tokens(reply, outbox, id); };
+    events.token = [&](int32_t id, std::span<const uint8_t> frame) { post_token(reply, outbox, id, frame); };
     events.prefill = [&](uint32_t done, uint32_t total) {
       reply->post([done, total](Napi::Env e, Napi::Function on_event) {
         Napi::Object event = Napi::Object::New(e);
@@ -97,6 +125,7 @@ Napi::Value SessionWrap::generate(const Napi::CallbackInfo& info) {
     };
     GenerateResult result;
     const Status done = session->generate(*prompt, *options, events, *cancel, result);
+    post_tokens(reply, outbox, true);
     reply->settle(done, [result](Napi::Env e) -> Napi::Value { return from_result(e, result); });
   });
   return reply->promise();
@@ -219,6 +248,67 @@ Napi::Value SessionWrap::compare(const Napi::CallbackInfo& info) {
 Napi::Value SessionWrap::activity(const Napi::CallbackInfo& info) {
   if (closed(info.Env())) return info.Env().Undefined();
   return from_activity(info.Env(), session_->activity());
+}
+
+void SessionWrap::set_capture(const Napi::CallbackInfo& info) {
+  if (closed(info.Env())) return;
+  CaptureOptions options;
+  if (Status status = to_capture(info[0], options); !status.ok()) return throw_status(info.Env(), status);
+  session_->set_capture(options);
+}
+
+void SessionWrap::set_edits(const Napi::CallbackInfo& info) {
+  if (closed(info.Env())) return;
+  std::vector<Edit> edits;
+  Status status = to_edits(info[0], edits);
+  if (status.ok()) status = session_->set_edits(edits);
+  if (!status.ok()) throw_status(info.Env(), status);
+}
+
+Napi::Value SessionWrap::trace(const Napi::CallbackInfo& info) {
+  const Napi::Env env = info.Env();
+  if (closed(env)) return env.Undefined();
+  auto tokens = std::make_shared<std::vector<int32_t>>();
+  uint64_t from = 0;
+  Status status = to_tokens(info[0], *tokens);
+  if (status.ok()) status = to_uint(info[1], "from", 0xFFFFFFFF, from);
+  if (status.ok() && !info[2].IsFunction()) status = Status::error("bad-request", "trace needs a callback for its events.");
+  if (!status.ok()) {
+    throw_status(env, status);
+    return env.Undefined();
+  }
+  auto reply = Reply::make(env, "hunch.trace", info[2].As<Napi::Function>());
+  auto cancel = cancel_ = std::make_shared<std::atomic<bool>>(false);
+  queue_->push([reply, tokens, from, cancel, session = session_] {
+    auto outbox = std::make_shared<Outbox>();
+    auto nll = std::make_shared<std::vector<float>>();
+    const auto token = [&](int32_t id, std::span<const uint8_t> frame) { post_token(reply, outbox, id, frame); };
+    const Status done = session->trace(*tokens, (uint32_t)from, token, *cancel, *nll);
+    post_tokens(reply, outbox, true);
+    reply->settle(done, [nll](Napi::Env e) -> Napi::Value { return from_floats(e, *nll); });
+  });
+  return reply->promise();
+}
+
+Napi::Value SessionWrap::lens(const Napi::CallbackInfo& info) {
+  const Napi::Env env = info.Env();
+  if (closed(env)) return env.Undefined();
+  std::vector<int32_t> tokens;
+  uint64_t top = 0;
+  Status status = to_tokens(info[0], tokens);
+  if (status.ok()) status = to_uint(info[1], "top", 1000, top);
+  if (!status.ok()) {
+    throw_status(env, status);
+    return env.Undefined();
+  }
+  return answer<Lens>(
+      env, *queue_, "hunch.lens", [session = session_, tokens = std::move(tokens), top](Lens& out) { return session->lens(tokens, (uint32_t)top, out); },
+      [](Napi::Env e, Lens& lens) -> Napi::Value {
+        Napi::Object o = Napi::Object::New(e);
+        o.Set("ids", from_ids(e, lens.ids));
+        o.Set("probabilities", from_floats(e, lens.probabilities));
+        return o;
+      });
 }
 
 void SessionWrap::set_plan(const Napi::CallbackInfo& info) {

@@ -22,6 +22,10 @@ class SessionWrap : public Napi::ObjectWrap<SessionWrap> {
   Napi::Value bench(const Napi::CallbackInfo& info);
   Napi::Value compare(const Napi::CallbackInfo& info);
   Napi::Value activity(const Napi::CallbackInfo& info);
+  void set_capture(const Napi::CallbackInfo& info);
+  void set_edits(const Napi::CallbackInfo& info);
+  Napi::Value trace(const Napi::CallbackInfo& info);
+  Napi::Value lens(const Napi::CallbackInfo& info);
   void set_plan(const Napi::CallbackInfo& info);
   void close(const Napi::CallbackInfo& info);
   bool closed(Napi::Env env) const;

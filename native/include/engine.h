@@ -141,7 +141,28 @@ struct GenerateResult {
 
 struct GenerateEvents {
   std::function<void(uint32_t done, uint32_t total)> prefill;
-  std::function<void(int32_t id)> token;
+  // frame: of the step whose logits the token was drawn from, while captured (electron/contract/frames.ts); empty where a batch gave it.
+  std::function<void(int32_t id, std::span<const uint8_t> frame)> token;
+};
+
+enum class CaptureMode : uint8_t { off, summary, full };  // full: also a record of every neuron in the engine's ring
+struct CaptureOptions {
+  CaptureMode mode = CaptureMode::off;
+  uint32_t audit_every = 0;  // tokens after which a step also looks at what it skips; 0 = never
+};
+
+// What a neuron's act(gate) * up, or the norm of what a head attends to, becomes: 0, at most |value|, or value.
+struct Edit {
+  enum class Kind : uint8_t { neuron, head } kind = Kind::neuron;
+  uint32_t layer = 0, index = 0;
+  enum class Action : uint8_t { off, clamp, force } action = Action::off;
+  float value = 0;
+};
+
+// The likeliest next tokens by layer: [layers][top], likeliest first.
+struct Lens {
+  std::vector<int32_t> ids;
+  std::vector<float> probabilities;
 };
 
 // Which vector a predictor reads: the input of the layer before's MLP, of this layer's attention, or of this layer's MLP.
@@ -186,6 +207,17 @@ class Session {
                   const std::atomic<bool>& cancel, GenerateResult& result);
   // How decode steps and scores run from the next token on; null = dense. May be called while another thread generates.
   Status set_plan(const Plan* plan);
+  // What decode steps note down from the next token on. May be called while another thread generates.
+  void set_capture(const CaptureOptions& options);
+  // Changes every pass from the next one on; empties the cache's claim on earlier text, which was run otherwise. Errors: bad-request (an index).
+  Status set_edits(std::span<const Edit> edits);
+  // Runs tokens[0, from) as a prompt, then the others as the decode steps they would have been; `token` gets tokens[from …] with their frames.
+  // nll[i] = -ln p(tokens[from + i]). Errors: bad-request, context-overflow, cancelled, out-of-memory.
+  Status trace(std::span<const int32_t> tokens, uint32_t from, const std::function<void(int32_t id, std::span<const uint8_t> frame)>& token,
+               const std::atomic<bool>& cancel, std::vector<float>& nll);
+  // What the residual stream after each layer, at the last of `tokens`, would say next: through the final norm and the output head
+  // (nostalgebraist 2020). Dense; top <= 1000.
+  Status lens(std::span<const int32_t> tokens, uint32_t top, Lens& out);
   // nll[i] = -ln p(tokens[from+i+1] | tokens[0..from+i]), size tokens.size()-1-from. What the cache already holds of tokens[0..from) is
   // not run again. greedy[i] = 1 where tokens[from+i+1] is the likeliest token (the first of equals).
   Status score(std::span<const int32_t> tokens, uint32_t from, std::vector<float>& nll, std::vector<uint8_t>* greedy = nullptr);
@@ -305,6 +337,10 @@ class Engine : public std::enable_shared_from_this<Engine> {
   Status new_session(uint32_t context_length, std::unique_ptr<Session>& out);
   // Replaces all predictors; sessions use them from their next token on. Errors: bad-request (shapes, values that are no numbers), out-of-memory.
   Status set_predictors(const Predictors& predictors);
+  // Where records of all sessions go: a file of at most so many bytes, the ring's alone; 0 = nowhere. Errors: disk-full.
+  Status set_ring(const std::string& path, uint64_t bytes);
+  // The record (electron/contract/frames.ts) of the step with this sequence number; false = not kept.
+  bool record(uint32_t sequence, std::vector<uint8_t>& out);
   // Errors: bad-request (no sources; MLPs whose neurons are not apart), out-of-memory.
   Status new_calibration(const CalibrationOptions& options, std::unique_ptr<Calibration>& out);
 

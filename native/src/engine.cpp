@@ -57,4 +57,7 @@ Status Engine::set_predictors(const Predictors& predictors) {
   return Status::fine();
 }
 
+Status Engine::set_ring(const std::string& path, uint64_t bytes) { return impl_->ring.open(path, bytes); }
+bool Engine::record(uint32_t sequence, std::vector<uint8_t>& out) { return impl_->ring.read(sequence, out); }
+
 }  // namespace hunch

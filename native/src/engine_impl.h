@@ -4,7 +4,9 @@
 #include <mutex>
 
 #include "forward.h"
+#include "frames.h"
 #include "governor.h"
+#include "ring.h"
 #include "sampler.h"
 #include "speculation.h"
 
@@ -19,6 +21,8 @@ struct Engine::Impl {
   Governor governor;  // of decoding; guarded by turn
   std::mutex turn;  // one pass at a time: sessions take turns on the pool
   ModelInfo info{};
+  uint32_t sequence = 0;  // of captured steps; guarded by turn
+  Ring ring;
 };
 
 struct Session::Impl {
@@ -31,6 +35,12 @@ struct Session::Impl {
   Drafting drafting;             // kept between replies: what it learned is about the model and the machine
   mutable std::mutex plan_mutex;
   std::shared_ptr<const Plan> current_plan, ready_plan;  // ready_plan: of the thread that runs
+  CaptureOptions capture_options;                        // guarded by plan_mutex
+  std::shared_ptr<const Edits> current_edits;            // guarded by plan_mutex
+  std::shared_ptr<const Edits> edits;                    // of the thread that runs
+  std::unique_ptr<Capture> capture;                      // made when it is first needed
+  uint32_t until_audit = 0;
+  std::vector<uint8_t> frame, record;                    // of the last step; frame is empty unless it was captured
 
   Impl(std::shared_ptr<Engine> owner, Engine::Impl& e) : keep(std::move(owner)), engine(e) {}
   Status check(std::span<const int32_t> tokens) const;
@@ -38,7 +48,12 @@ struct Session::Impl {
   // Runs tokens from history.size() on, in batches; false = cancelled.
   bool extend(std::span<const int32_t> tokens, const Plan* plan, Logits logits, const std::atomic<bool>& cancel,
               const std::function<void(uint32_t)>& progress = {});
-  // How decode steps run from now on; null = dense. May be called while another thread generates.
+  // A decode step of the text itself, captured if that is asked for; false = cancelled. Errors: out-of-memory.
+  Status step(int32_t id, const Plan* plan, const std::atomic<bool>& cancel, bool& ran);
+  Status begin_capture(const CaptureOptions& options);
+  void end_capture(int32_t id, double seconds);
+  // Edits that changed since the last pass count from now on, and make what the cache holds a text of another model.
+  void take_edits();
   // After a decode step: writes the last tokens' keys and values again, densely, when the plan says it is time. false = cancelled.
   bool correct(const Plan* plan, const std::atomic<bool>& cancel);
   uint32_t uncorrected = 0;  // tokens at history's end that a sparse step wrote

@@ -94,6 +94,7 @@ bool forward(const Model& model, Pool& pool, KvCache& kv, Scratch& s, std::span<
     w.embed(ids);  // x [tokens][width]
     pool.barrier();
 
+    w.mark_layer(0);
     for (uint32_t i = 0; i < m.layers; i++) {
       const Layer& l = model.layers[i];
       if (lane == 0 && cancel.load(std::memory_order_relaxed)) s.abandoned = true;
@@ -125,17 +126,20 @@ bool forward(const Model& model, Pool& pool, KvCache& kv, Scratch& s, std::span<
       look_ahead_at_heads(w, i + 1, a);
       look_ahead(w, i + 1, PredictorSource::previous, a);
       const LayerPlan& mlp = plan ? plan->layers[i] : dense;
+      w.note_plan(i, mlp);
       if (l.rows.present() && (mlp.mlp != MlpRoute::dense || !l.up.present())) {
         if (s.counting && l.up.present() && lane == 0) s.neurons[lane].bytes -= l.gate.bytes() + l.up.bytes() + l.down.bytes();  // counted as always read
         run_neurons(w, i, mlp, a);
+        w.mark_layer(i + 1);
         continue;
       }
       if (s.counting && lane == 0 && i < s.neurons[0].computed.size()) s.neurons[0].computed[i] += m.ffn_width;
-      w.neurons(l, a);  // gate [tokens][ffn_width]
+      w.neurons(i, a);  // gate [tokens][ffn_width]
       pool.barrier();
 
       a = w.prepare(s.gate.data(), m.ffn_width, nullptr);
       w.residual(l.down, l.down_bias, l.post_ffn_norm, a);
+      w.mark_layer(i + 1);
     }
 
     if (logits == Logits::all) {
@@ -144,8 +148,14 @@ bool forward(const Model& model, Pool& pool, KvCache& kv, Scratch& s, std::span<
       Lane last{model, *model.kernels, pool, kv, s, plan, 1, position, lane, lanes};
       last.output(s.x.data() + (ids.size() - 1) * m.width);
     }
+    w.finish_capture();
   }, lanes);
   return !s.abandoned;
+}
+
+void output_logits(const Model& model, Pool& pool, KvCache& kv, Scratch& s, const float* x) {
+  s.counting = false;
+  pool.run([&](unsigned lane) { Lane{model, *model.kernels, pool, kv, s, nullptr, 1, 0, lane, pool.size()}.output(x); });
 }
 
 void compare_batch(const Model& model, Pool& pool, KvCache& kv, Scratch& tested, const Plan* tested_plan, Scratch& reference, const Plan* reference_plan,

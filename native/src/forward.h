@@ -4,6 +4,8 @@
 #include <atomic>
 #include <span>
 
+#include "capture.h"
+#include "edits.h"
 #include "kv_cache.h"
 #include "model.h"
 #include "predictors.h"
@@ -53,6 +55,7 @@ struct HeadScratch {
   uint32_t early_layer = ~0u;
   std::vector<uint32_t> blocks;
   std::vector<float> scores;       // [heads padded to 16]
+  std::vector<uint8_t> silenced;   // [heads] on audit tokens, the mask: all heads are computed, and those without 1 are then silenced
   std::vector<uint64_t> computed;  // [layers] heads, over decode steps; lane 0
 };
 
@@ -88,6 +91,9 @@ struct Scratch {
   const Screens* screens = nullptr;    // the model's
   const PredictorSet* predictors = nullptr;  // the model's; null = none
   Tap* tap = nullptr;                  // where a calibration listens
+  Capture* capture = nullptr;          // notes down decode steps while it is on
+  const Edits* edits = nullptr;
+  float* residuals = nullptr;          // [layers][width] one token: the residual stream after each layer
   bool counting = false;               // a decode step: what it computes is counted
   std::atomic<bool> abandoned{false};
 
@@ -101,6 +107,9 @@ enum class Logits { none, last, all };  // all: of up to kLogitTile tokens
 // plan: null = dense. active_lanes: 0 = all. Returns false when `cancel` was seen; the positions are then not in the cache.
 bool forward(const Model& model, Pool& pool, KvCache& kv, Scratch& scratch, std::span<const int32_t> tokens, uint32_t position,
              const Plan* plan, Logits logits, const std::atomic<bool>& cancel, unsigned active_lanes = 0);
+
+// The logits that a residual stream x [width] would give, densely, in scratch.logits [vocabulary].
+void output_logits(const Model& model, Pool& pool, KvCache& kv, Scratch& scratch, const float* x);
 
 // nll[i] = -ln softmax(logits of scratch.x[first + i])[targets[i]], after a forward() of the same batch; greedy[i] (unless null) = 1 where
 // targets[i] is the argmax.

@@ -36,14 +36,9 @@ inline void look_ahead_at_heads(Lane& w, uint32_t layer, const Activations& x) {
   w.s.heads[w.lane].early_layer = layer;
 }
 
-// At the layer's own attention input: settles which heads are computed.
-inline void choose_heads(Lane& w, uint32_t layer, const Activations& x) {
+// Of a decode step: how many heads, and what not reading the others saves.
+inline void count_heads(Lane& w, uint32_t layer) {
   HeadScratch& h = w.s.heads[w.lane];
-  h.mask.clear();
-  const Predictor* p = head_predictor(w, layer);
-  if (p && p->source == PredictorSource::attention) score_heads(w, layer, *p, x, h.mask);
-  else if (p && h.early_layer == layer) h.mask.swap(h.early);
-  if (!w.s.counting || w.lane != 0) return;
   const ModelSpec& m = w.model.spec;
   uint32_t kept = m.heads;
   if (!h.mask.empty()) kept = (uint32_t)std::count(h.mask.begin(), h.mask.end(), 1);
@@ -51,6 +46,19 @@ inline void choose_heads(Lane& w, uint32_t layer, const Activations& x) {
   const Layer& l = w.model.layers[layer];
   // always_bytes counts them all
   if (m.head_width % kQuantBlock == 0) w.s.neurons[0].bytes -= (l.q.bytes() + (block_columns(l.o.type) <= kQuantBlock ? l.o.bytes() : 0)) * (m.heads - kept) / m.heads;
+}
+
+// At the layer's own attention input: settles which heads are computed.
+inline void choose_heads(Lane& w, uint32_t layer, const Activations& x) {
+  HeadScratch& h = w.s.heads[w.lane];
+  h.mask.clear();
+  h.silenced.clear();
+  const Predictor* p = head_predictor(w, layer);
+  if (p && p->source == PredictorSource::attention) score_heads(w, layer, *p, x, h.mask);
+  else if (p && h.early_layer == layer) h.mask.swap(h.early);
+  if (w.s.counting && w.lane == 0) count_heads(w, layer);
+  // An audit computes them all.
+  if (w.capture() && w.capture()->audit) h.silenced.swap(h.mask);
 }
 
 }  // namespace hunch

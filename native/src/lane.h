@@ -2,6 +2,7 @@
 #pragma once
 
 #include <algorithm>
+#include <chrono>
 #include <cmath>
 
 #include "forward.h"
@@ -32,6 +33,38 @@ struct Lane {
       if (m.slices[i].begin < m.slices[i].end) f(m.slices[i], i);
   }
   Range share_of(uint32_t n) const { return share(n, lane, lanes); }
+
+  Capture* capture() const { return s.capture && s.capture->on && tokens == 1 ? s.capture : nullptr; }
+  // At the end of layer `done` - 1, which is the start of the next one.
+  void mark_layer(uint32_t done) {
+    if (s.residuals && lane == 0 && done) std::copy_n(s.x.data(), model.spec.width, s.residuals + (size_t)(done - 1) * model.spec.width);
+    Capture* c = capture();
+    if (!c) return;
+    c->lanes[lane].bytes[done] = s.neurons[lane].bytes;
+    if (done) c->end_layer(lane, done - 1);
+    if (lane) return;
+    const auto now = std::chrono::steady_clock::now();
+    if (done) c->layers[done - 1].microseconds = std::chrono::duration<float, std::micro>(now - marked).count();
+    marked = now;
+  }
+  std::chrono::steady_clock::time_point marked{};
+  void note_plan(uint32_t layer, const LayerPlan& p) {
+    Capture* c = capture();
+    if (!c || lane) return;
+    LayerNotes& n = c->layers[layer];
+    n.route = p.mlp;
+    n.gate_threshold = p.gate_threshold;
+    n.score_threshold = p.score_threshold;
+    n.heads_predicted = n.names = n.gates_known = false;
+    const HeadScratch& h = s.heads[lane];
+    const std::vector<uint8_t>& kept = h.silenced.empty() ? h.mask : h.silenced;
+    n.heads_predicted = !kept.empty();
+    uint8_t* flags = c->head_flags.data() + (size_t)layer * model.spec.heads;
+    for (uint32_t i = 0; i < model.spec.heads; i++) flags[i] = kept.empty() ? kHeadComputed : kept[i] ? kHeadNamed | kHeadComputed : 0;
+  }
+  void finish_capture() {
+    if (Capture* c = capture()) c->lanes[lane].bytes.back() = s.neurons[lane].bytes;
+  }
 
   // Normalises (norm != null) and quantises [tokens][cols]. With one token every lane makes its own copy, which is cheaper than a barrier;
   // with more they divide the tokens.
@@ -400,8 +433,37 @@ struct Lane {
       k.scale(running, m.head_width, 1.0f / sum);
       std::copy_n(running, m.head_width, to.f.data() + (size_t)head * m.head_width);
     }
+    edit_heads(layer, to.f.data(), 0, 1);
+    note_heads(layer, to.f.data());
     quantize(to.f.data(), to, 0, m.heads * m.head_width);
     return to.view();
+  }
+
+  // In [tokens][heads * head_width].
+  void edit_heads(uint32_t layer, float* attention, uint32_t first, uint32_t end) const {
+    if (!s.edits) return;
+    const uint32_t hw = model.spec.head_width;
+    for (uint32_t t = first; t < end; t++)
+      for (const Edit& e : s.edits->heads[layer]) edit_head(e, attention + ((size_t)t * model.spec.heads + e.index) * hw, hw);
+  }
+  // One token: what the heads attended to [heads * head_width], the same in every lane. On audit tokens, those that would not have been computed
+  // are silenced then.
+  void note_heads(uint32_t layer, float* attention) {
+    Capture* c = capture();
+    if (!c) return;
+    const uint32_t heads = model.spec.heads, hw = model.spec.head_width;
+    const uint8_t* kept = kept_heads();
+    const Range mine = share_of(heads);
+    for (uint32_t h = mine.begin; h < mine.end; h++) {
+      const float* x = attention + (size_t)h * hw;
+      float sum[16] = {};  // side by side
+      for (uint32_t i = 0; i < hw; i++) sum[i % 16] += x[i] * x[i];
+      for (uint32_t i = 1; i < 16; i++) sum[0] += sum[i];
+      c->head_norms[(size_t)layer * heads + h] = kept && !kept[h] ? std::nanf("") : std::sqrt(sum[0]);
+    }
+    const std::vector<uint8_t>& silenced = s.heads[lane].silenced;
+    for (uint32_t h = 0; h < silenced.size(); h++)
+      if (!silenced[h]) std::fill_n(attention + (size_t)h * hw, hw, 0.0f);
   }
 
   void finish(uint32_t t, uint32_t head, float* running, float sum) {
@@ -418,9 +480,10 @@ struct Lane {
     }
     attention_prefill(layer);
     pool.barrier();
-    if (kept_heads()) {
+    if (kept_heads() || s.edits) {
       const Range mine = share_of(tokens);
       silence_heads(s.attention.data(), mine.begin, mine.end);
+      edit_heads(layer, s.attention.data(), mine.begin, mine.end);
       pool.barrier();
     }
     return prepare(s.attention.data(), model.spec.heads * model.spec.head_width, nullptr);
@@ -428,7 +491,8 @@ struct Lane {
 
   // s.gate = act(W_gate x) * (W_up x), or act(W_up x) without a gate, on this lane's neurons, which no other lane touches before the next
   // barrier.
-  void neurons(const Layer& l, const Activations& x) {
+  void neurons(uint32_t index, const Activations& x) {
+    const Layer& l = model.layers[index];
     const uint32_t ff = model.spec.ffn_width;
     const bool gated = l.gate.present();
     float *gate = s.gate.data(), *up = gated ? s.up.data() : gate;
@@ -449,7 +513,12 @@ struct Lane {
         if (!l.up_bias.empty()) k.add(up + at, l.up_bias.data() + begin, end - begin);
         if (gated) k.gate[act](gate + at, up + at, end - begin);
         else k.activate[act](up + at, end - begin);
+        if (s.edits) {
+          const auto [first, last] = s.edits->neurons_in(index, begin, end);
+          for (const Edit* e = first; e != last; e++) gate[(size_t)t * ff + e->index] = edited(*e, gate[(size_t)t * ff + e->index]);
+        }
       }
+      if (Capture* c = capture()) c->note_dense(model.spec, lane, index, begin, end, gate + begin);
     });
   }
 };

@@ -122,6 +122,7 @@ struct NeuronLane {
 
   float* first_of(uint32_t turn, uint32_t t) const { return n.first[turn].data() + (size_t)t * r.part_neurons; }
   uint32_t* list_of(uint32_t turn, uint32_t t) const { return n.list[turn].data() + (size_t)t * r.part_neurons; }
+
   float* sums(uint32_t t, uint32_t part) const { return w.s.parts.data() + ((size_t)t * r.parts + part) * r.columns.size(); }
 
   void run() {
@@ -157,6 +158,7 @@ struct NeuronLane {
   void choose(const NeuronRows::Slice& slice, uint32_t part, uint32_t turn, Ahead ahead) {
     const Range all = r.neurons_of(part), mine = r.neurons_of(slice);
     const uint32_t begin = all.begin - mine.begin, count = all.end - all.begin;
+    if (Capture* c = w.capture(); c && c->audit && chosen_ahead()) audit(*c, slice, all.begin, begin, count);
     if (plan.mlp == MlpRoute::screened && screen && screen->present()) {
       choose_by_screen(slice, all.begin, begin, count, turn);
       return;
@@ -179,6 +181,27 @@ struct NeuronLane {
         std::copy_n(first, count, w.s.tap->first.data() + ((size_t)layer * tap->tokens + first_token + t) * r.neurons + all.begin);
       n.count[turn][t] = select(first, count, begin, list_of(turn, t));
     }
+  }
+
+  bool chosen_ahead() const { return (plan.mlp == MlpRoute::screened && screen && screen->present()) || (plan.mlp == MlpRoute::predicted && predictor); }
+
+  // Which of a part's neurons the exact route would compute.
+  void audit(Capture& c, const NeuronRows::Slice& slice, uint32_t global, uint32_t begin, uint32_t count) {
+    float* first = c.lanes[w.lane].audit_gates.data();
+    w.k.dot_rows[(int)r.first]({slice.first + (size_t)begin * r.first_stride, r.first_stride, nullptr, count, r.width, input(0), first, {}});
+    if (!r.gated && !l.up_bias.empty()) w.k.add(first, l.up_bias.data() + global, count);
+    c.note_audited(w.lane, global, n.kept.data(), select(first, count, 0, n.kept.data()));
+  }
+  // One token: what was computed of a part's chosen neurons [from, from + some).
+  void note(Capture& c, const uint32_t* chosen, const float* first, uint32_t begin, uint32_t global, uint32_t some, const float* value) const {
+    const bool zeros = w.model.spec.activation == Activation::relu || w.model.spec.activation == Activation::drelu;
+    if (plan.mlp != MlpRoute::dense || !zeros) {
+      c.note_active(w.lane, layer, global, chosen, some, value, first - begin);
+      return;
+    }
+    for (uint32_t j = 0; j < some; j++)
+      if (first[chosen[j] - begin] > 0 || value[j] != 0) c.note_active(w.lane, layer, global, chosen + j, 1, value + j, first - begin);
+      else c.note_idle(w.lane, layer, global + chosen[j]);
   }
 
   // Two tiers: a low-bit copy of the first rows names candidates, whose real rows decide.
@@ -222,6 +245,7 @@ struct NeuronLane {
                                 {slice.first, r.first_stride, r.first_stride, candidates + lead, named - lead}});
     if (!r.gated && !l.up_bias.empty())
       for (uint32_t i = 0; i < named; i++) value[i] += l.up_bias[global - begin + candidates[i]];
+    if (Capture* c = w.capture()) c->note_named(w.lane, layer, global - begin, candidates, named);
     const uint32_t count = select(value, named, 0, kept);
     for (uint32_t i = 0; i < count; i++) {
       chosen[i] = candidates[kept[i]];
@@ -248,18 +272,34 @@ struct NeuronLane {
     return w.k.select(value, count, threshold, true, begin, chosen);
   }
 
+  // Neurons that an edit gives a value, whatever their gates say, are computed with the others.
+  void add_forced(const Edit* edit, const Edit* last, uint32_t begin, uint32_t global, uint32_t turn, uint32_t t) {
+    uint32_t *chosen = list_of(turn, t), &count = n.count[turn][t];
+    for (; edit != last; edit++) {
+      const uint32_t neuron = edit->index - global;
+      uint32_t* at = std::lower_bound(chosen, chosen + count, neuron);  // in their order, as a dense step adds them up
+      if (edit->action != Edit::Action::force || (at != chosen + count && *at == neuron)) continue;
+      first_of(turn, t)[neuron - begin] = 0;
+      std::copy_backward(at, chosen + count, chosen + count + 1);
+      *at = neuron;
+      count++;
+    }
+  }
+
   void compute(const NeuronRows::Slice& slice, uint32_t part, uint32_t turn) {
     const uint32_t begin = r.neurons_of(part).begin - r.neurons_of(slice).begin, global = r.neurons_of(slice).begin;
     const int act = (int)w.model.spec.activation;
     const uint32_t together = this->together();
+    const auto [edit, last_edit] = w.s.edits ? w.s.edits->neurons_in(layer, r.neurons_of(part).begin, r.neurons_of(part).end) : std::pair<const Edit*, const Edit*>{};
     for (uint32_t t = 0; t < tokens; t++) {
+      if (edit != last_edit) add_forced(edit, last_edit, begin, global, turn, t);
       const uint32_t* chosen = list_of(turn, t);
       const float* first = first_of(turn, t);
       const uint32_t count = n.count[turn][t];
       float* acc = sums(t, part);
       std::fill_n(acc, r.columns.size(), 0.0f);
       float *value = n.value.data(), *up = n.up.data();
-      for (uint32_t i = 0; i < count; i += together) {
+      for (uint32_t i = 0; i < count; i += together, value += together) {
         const uint32_t some = std::min(together, count - i);
         const uint32_t next = std::min(i + together, count), after = std::min(next + together, count);
         for (uint32_t j = 0; j < some; j++) value[j] = first[chosen[i + j] - begin];
@@ -272,9 +312,13 @@ struct NeuronLane {
         } else {
           w.k.activate[act](value, some);
         }
+        for (const Edit* e = edit; e != last_edit; e++)
+          for (uint32_t j = 0; j < some; j++)
+            if (global + chosen[i + j] == e->index) value[j] = edited(*e, value[j]);
         w.k.add_rows[(int)r.down]({slice.bundles + r.down_offset, r.bundle_stride, chosen + i, value, some, r.width, acc,
                                   bundles(slice, chosen, next, after, r.down_offset, r.bundle_stride - r.down_offset)});
       }
+      if (Capture* c = w.capture()) note(*c, chosen, first, begin, global, count, n.value.data());
       if (w.s.counting) n.computed[layer] += count, n.bytes += (uint64_t)count * r.bundle_stride;
     }
   }
@@ -290,9 +334,14 @@ inline void run_neurons(Lane& w, uint32_t layer, const LayerPlan& plan, const Ac
   const Range blocks = w.share_of((places + 15) / 16);
   const bool predicted = w.s.predictors && layer < w.s.predictors->mlp.size() && w.s.predictors->mlp[layer].present();
   const Predictor* predictor = predicted ? &w.s.predictors->mlp[layer] : nullptr;
+  const Screen* screen = w.s.screens->gates.empty() ? nullptr : &w.s.screens->gates[layer];
+  if (Capture* c = w.capture(); c && w.lane == 0) {
+    c->layers[layer].gates_known = true;
+    c->layers[layer].names = (plan.mlp == MlpRoute::screened && screen && screen->present()) || (plan.mlp == MlpRoute::predicted && predictor);
+  }
   for (uint32_t first = 0; first < w.tokens; first += kNeuronTile) {
     const uint32_t tile = std::min(kNeuronTile, w.tokens - first);
-    NeuronLane{w, l, r, plan, w.s.screens->gates.empty() ? nullptr : &w.s.screens->gates[layer], predictor, w.s.neurons[w.lane], x, layer, first, tile}.run();
+    NeuronLane{w, l, r, plan, screen, predictor, w.s.neurons[w.lane], x, layer, first, tile}.run();
     w.pool.barrier();
     // This lane's places of every token: the parts in their order, then into x where their columns are.
     const uint32_t begin = blocks.begin * 16, count = std::min(blocks.end * 16, places) - begin;

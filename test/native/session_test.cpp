@@ -50,7 +50,7 @@ GenerateOptions sampled(uint32_t max_tokens, uint32_t seed) {
 Reply generate(Session& session, std::span<const int32_t> prompt, const GenerateOptions& options) {
   Reply r;
   GenerateEvents events;
-  events.token = [&](int32_t id) { r.tokens.push_back(id); };
+  events.token = [&](int32_t id, auto) { r.tokens.push_back(id); };
   r.status = session.generate(prompt, options, events, never, r.result);
   return r;
 }
@@ -251,7 +251,7 @@ TEST_CASE("session: cancelled before, during prefill and during decode, it stops
   std::atomic<bool> cancel{true};
   std::vector<int32_t> tokens;
   GenerateEvents events;
-  events.token = [&](int32_t id) { tokens.push_back(id); };
+  events.token = [&](int32_t id, auto) { tokens.push_back(id); };
   GenerateResult result;
   REQUIRE(session->generate(prompt, sampled(20, 4), events, cancel, result).ok());
   CHECK(result.reason == StopReason::cancelled);
@@ -266,7 +266,7 @@ TEST_CASE("session: cancelled before, during prefill and during decode, it stops
 
   cancel = false;
   events.prefill = {};
-  events.token = [&](int32_t id) {
+  events.token = [&](int32_t id, auto) {
     tokens.push_back(id);
     if (tokens.size() == 3) cancel = true;
   };
@@ -315,7 +315,7 @@ TEST_CASE("session: two sessions of one engine at once give what each gives alon
     std::vector<int32_t> tokens_a, tokens_b;
     const auto run = [](Session& s, const std::vector<int32_t>& prompt, uint32_t seed, std::vector<int32_t>& out) {
       GenerateEvents events;
-      events.token = [&](int32_t id) { out.push_back(id); };
+      events.token = [&](int32_t id, auto) { out.push_back(id); };
       GenerateResult result;
       s.generate(prompt, sampled(60, seed), events, never, result);
     };

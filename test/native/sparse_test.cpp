@@ -265,11 +265,11 @@ TEST_CASE("sparse: the plan changes while a reply is written") {
   GenerateResult result;
   const std::atomic<bool> cancel{false};
   const std::vector<int32_t> prompt = {1, 2, 3};
-  CHECK(session->generate(prompt, options, {{}, [&](int32_t id) { moved.push_back(id); }}, cancel, result).ok());
+  CHECK(session->generate(prompt, options, {{}, [&](int32_t id, auto) { moved.push_back(id); }}, cancel, result).ok());
   done = true;
   slider.join();
   const auto other = open(*engine);
-  CHECK(other->generate(prompt, options, {{}, [&](int32_t id) { still.push_back(id); }}, cancel, result).ok());
+  CHECK(other->generate(prompt, options, {{}, [&](int32_t id, auto) { still.push_back(id); }}, cancel, result).ok());
   CHECK(moved == still);  // both stops give the same text
 }
 
@@ -290,7 +290,7 @@ TEST_CASE("sparse: speculation writes dense's text, greedily and sampled, whatev
         options.seed = 7;
         const auto write = [&](Session& session, GenerateResult& result) {
           std::vector<int32_t> text;
-          CHECK(session.generate(prompt, options, {{}, [&](int32_t id) { text.push_back(id); }}, cancel, result).ok());
+          CHECK(session.generate(prompt, options, {{}, [&](int32_t id, auto) { text.push_back(id); }}, cancel, result).ok());
           return text;
         };
         GenerateResult result;
