@@ -4,9 +4,17 @@ import { blockLength } from './cells';
 import type { Source } from './source';
 import { neuronCode, stateWords } from './states';
 
-/** A token as one sees it: spaces and line ends made visible. */
+/** A token as one sees it: spaces, line ends and what has no shape made visible. */
 export function tokenWords(text: string): string {
-  return text.replace(/\n/g, '⏎').replace(/\t/g, '⇥').replace(/ /g, '␣') || '∅';
+  if (text === '') return '∅';
+  return text
+    .replace(/\n/g, '⏎')
+    .replace(/\t/g, '⇥')
+    .replace(/ /g, '␣')
+    .replace(
+      /[\u0000-\u001f\u007f-\u00a0\u00ad\u200b-\u200f\u2028-\u202f\u2060-\u2064\ufeff]/g,
+      (character) => `‹${character.charCodeAt(0).toString(16).toUpperCase().padStart(4, '0')}›`,
+    );
 }
 
 /** Digits that count, with a real minus. */

@@ -11,6 +11,7 @@ export interface PlotBox {
 export interface SeriesDrawing {
   /** Broken where a value is not known. */
   line: string;
+  /** Single values other than 0, where there is room for them. */
   dots: { x: number; y: number }[];
   zero: number;
   min: number;

@@ -21,7 +21,7 @@ export async function takeActivityScreenshots(folder: string, onSaved: (file: st
       settings: {
         defaultModelId: starterId,
         defaultSampling: { ...defaultSampling, temperature: 0, seed: 11, maxTokens: 120 },
-        defaultSparsity: { position: stopPosition('balanced'), correction: false, speculation: false },
+        defaultSparsity: { position: stopPosition('fastest'), correction: false, speculation: false },
         sidebarOpen: false,
         activityAuditEvery: 4,
       },

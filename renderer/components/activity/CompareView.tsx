@@ -27,7 +27,7 @@ export function CompareView({ source, frame, token }: ViewProps) {
   const otherToken = Math.max(0, Math.min(other.track.length - 1, token + shift));
   const otherFrame = useFrame(other, otherToken);
   return (
-    <div className={css.main}>
+    <div className={`${css.main} ${css.scroll}`}>
       <div className={css.options}>
         <Choice
           label="With"
@@ -51,10 +51,10 @@ export function CompareView({ source, frame, token }: ViewProps) {
         <Runs source={source} />
       </div>
       {other.id !== source.id && (
-        <>
+        <div className={css.pair}>
           <RunFacts sources={[source, other]} />
           <TextDiff a={source} b={other} />
-        </>
+        </div>
       )}
       {!otherFrame || !sameShape(frame, otherFrame) ? (
         <p className={css.note}>
@@ -131,7 +131,7 @@ function Maps({
         </span>
         <span className={css.small}>The cursor, + − and the view move in all three together.</span>
       </div>
-      <div className={css.columns}>
+      <div className={`${css.columns} ${css.tall}`}>
         <div>
           <h3>A: token {tokens[0] + 1}</h3>
           <Heat {...shared} label="A" grid={left} words={(layer, block) => blockWords(from, layer, block)} />
@@ -145,7 +145,7 @@ function Maps({
           <Heat {...shared} label="B less A" grid={difference.grid} words={differenceWords} />
         </div>
       </div>
-      <Legend grid={difference.grid} from={`−${most}`} to={`+${most}`} middle="B − A," />
+      <Legend grid={difference.grid} from={`−${most}`} to={`+${most}`} note="B − A" />
     </>
   );
 }

@@ -7,7 +7,7 @@ import { useStore } from '../../store/store';
 import css from './Legend.module.css';
 
 /** What the states that occur look like, and, where there is a scale, what its ends mean. */
-export function Legend({ grid, from, to, middle }: { grid: Grid; from?: string; to?: string; middle?: string }) {
+export function Legend({ grid, from, to, note }: { grid: Grid; from?: string; to?: string; note?: string }) {
   const seen = new Set(grid.codes);
   const states = [...seen].filter((code) => code > 0 && code < stateCount).sort((a, b) => a - b);
   return (
@@ -16,8 +16,8 @@ export function Legend({ grid, from, to, middle }: { grid: Grid; from?: string; 
         <li>
           <span>{from}</span>
           <Scale signed={grid.scale === 'signed'} />
-          {middle !== undefined && <span className={css.middle}>{middle}</span>}
           <span>{to}</span>
+          {note !== undefined && <span className={css.note}>({note})</span>}
         </li>
       )}
       {states.map((code) => (

@@ -154,7 +154,7 @@ function Layer({ record }: { record: RecordFrame }) {
               grid={grid}
               from={`−${formatValue(max)}`}
               to={formatValue(max)}
-              middle="root scale, 0 in the middle,"
+              note="root scale, 0 in the middle"
             />
           ) : (
             <Legend grid={grid} />

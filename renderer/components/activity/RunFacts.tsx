@@ -16,7 +16,7 @@ const meanSurprise = ({ surprise }: Source): number | null => {
 export function RunFacts({ sources }: { sources: readonly Source[] }) {
   return (
     <table className={css.table}>
-      <caption className="visually-hidden">What the two took</caption>
+      <caption className={css.small}>Speeds of runs include noting down every neuron.</caption>
       <thead>
         <tr>
           {['', 'Made', 'Tokens', 'Speed', 'KL to dense', 'Surprise a token', 'Read a token'].map((name) => (

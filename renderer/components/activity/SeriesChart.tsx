@@ -21,6 +21,8 @@ export function SeriesChart({ label, values, token, onToken }: SeriesChartProps)
   );
   const drawing = useMemo(() => drawSeries(values, box), [values, box]);
   const pitch = (box.right - box.left) / Math.max(1, values.length);
+  // A neuron is quiet most of the time: single values stand on the zero line.
+  const stems = pitch >= 3;
   const here = box.left + (token + 0.5) * pitch;
   return (
     <div ref={frame} className={css.scroll}>
@@ -40,7 +42,10 @@ export function SeriesChart({ label, values, token, onToken }: SeriesChartProps)
           <path className={css.axis} d={`M${box.left} ${box.top}V${box.bottom}H${box.right}`} />
           <line className={css.zero} x1={box.left} x2={box.right} y1={drawing.zero} y2={drawing.zero} />
           <line className={css.at} x1={here} x2={here} y1={box.top} y2={box.bottom + 4} />
-          <path className={css.line} d={drawing.line} />
+          {!stems && <path className={css.line} d={drawing.line} />}
+          {stems && (
+            <path className={css.stem} d={drawing.dots.map(({ x, y }) => `M${x} ${drawing.zero}V${y}`).join('')} />
+          )}
           {pitch >= 5 &&
             drawing.dots.map(({ x, y }, i) => <circle key={i} className={css.dot} cx={x} cy={y} r={2.5} />)}
           <text x={box.left - 5} y={box.top + 8} textAnchor="end">
@@ -49,6 +54,11 @@ export function SeriesChart({ label, values, token, onToken }: SeriesChartProps)
           <text x={box.left - 5} y={box.bottom} textAnchor="end">
             {formatValue(drawing.min)}
           </text>
+          {drawing.zero < box.bottom - 14 && drawing.zero > box.top + 20 && (
+            <text x={box.left - 5} y={drawing.zero + 4} textAnchor="end">
+              0
+            </text>
+          )}
           <text x={box.left} y={box.bottom + 15}>
             1
           </text>

@@ -87,9 +87,9 @@ export function BlocksView({ source, frame }: ViewProps) {
       {measure === 'state' ? (
         <Legend grid={grid} />
       ) : measure === 'peak' ? (
-        <Legend grid={grid} from="0" to={`${formatValue(max)} largest |value|`} middle="root scale," />
+        <Legend grid={grid} from="0" to={`${formatValue(max)} largest |value|`} note="root scale" />
       ) : (
-        <Legend grid={grid} from="0 %" to="100 % of the block" middle="root scale," />
+        <Legend grid={grid} from="0 %" to="100 % of the block" note="root scale" />
       )}
     </div>
   );
@@ -172,7 +172,7 @@ export function HeadsView({ source, frame }: ViewProps) {
       {measure === 'state' ? (
         <Legend grid={grid} />
       ) : (
-        <Legend grid={grid} from="0" to={`${formatValue(max)} largest norm`} middle="root scale," />
+        <Legend grid={grid} from="0" to={`${formatValue(max)} largest norm`} note="root scale" />
       )}
     </div>
   );

@@ -21,7 +21,7 @@ export function TextDiff({ a, b }: { a: Source; b: Source }) {
   }
   const same = commonPrefix(a.track.tokens, b.track.tokens);
   return (
-    <>
+    <div>
       <p className={css.note}>The first {same} tokens are the same. Struck out: only in A; underlined: only in B.</p>
       <div className={css.diff} tabIndex={0} role="region" aria-label="Text difference">
         {changes.map(({ kind, tokens }, i) => {
@@ -30,6 +30,6 @@ export function TextDiff({ a, b }: { a: Source; b: Source }) {
           return kind === 'removed' ? <del key={i}>{text}</del> : <ins key={i}>{text}</ins>;
         })}
       </div>
-    </>
+    </div>
   );
 }
