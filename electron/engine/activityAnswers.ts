@@ -93,7 +93,11 @@ export class ActivityAnswers {
     const follow = ask.mode === 'follow' ? reply.slice(0, length) : null;
     if (follow?.length === 0) throw new HunchError('bad-request', 'This reply is empty: there is nothing to follow.');
     const seed = wanted ?? randomInt(2 ** 32);
-    activity.openRing();
+    try {
+      activity.openRing();
+    } catch {
+      // The disk is full: the run has summaries, but no records.
+    }
     running.session = runtime.openSession(Math.max(prompt.length + length + 1, smallestContext));
     const trail = activity.begin(ask.runId, prompt, 0);
     const result = await rerun(
