@@ -6,7 +6,7 @@ import { transaction } from './transaction';
 export interface ActivityChunk {
   firstToken: number;
   tokens: ActivityToken[];
-  /** Deflated (frameChunks.ts); null: none, or they had to go. */
+  /** Compressed (frameChunks.ts); null: none, or they had to go. */
   frames: Uint8Array | null;
 }
 

@@ -44,6 +44,7 @@ export class Tokenizer {
   private readonly sentencePiece: boolean;
   private readonly addSpacePrefix: boolean;
   private readonly tokenBytes: (Uint8Array | undefined)[] = [];
+  private readonly tokenTexts: (string | undefined)[] = [];
 
   /** Errors: model-unsupported, model-invalid. */
   constructor(private readonly vocabulary: Vocabulary) {
@@ -131,6 +132,10 @@ export class Tokenizer {
 
   /** One token alone, for showing it: U+FFFD where it is a part of a character, a special token's own name. */
   textOf(token: number): string {
+    return (this.tokenTexts[token] ??= this.computeText(token));
+  }
+
+  private computeText(token: number): string {
     const bytes = this.bytes(token);
     return bytes.length > 0 ? new TextDecoder('utf-8', { ignoreBOM: true }).decode(bytes) : this.text(token);
   }

@@ -2,7 +2,7 @@ import type { Migration } from './index';
 
 /**
  * What a reply's tokens needed (contract/activity.ts): chunks of at most 64 tokens, in `seq` from oldest to newest. `tokens` is JSON,
- * [[id, text], …]; `frames` one deflated run of them (frameChunks.ts), null once room was needed; `bytes` its length.
+ * [[id, text], …]; `frames` one compressed run of them (frameChunks.ts), null once room was needed; `bytes` its length.
  */
 export const activityMigration: Migration = {
   version: 4,
