@@ -68,14 +68,16 @@ export class ActivityDump {
     await rm(this.folder, { recursive: true, force: true });
   }
 
-  /** `bytes`: the engine's own, in base64; JSON has no NaN (it becomes null) and no −0. */
+  /** In base64 the engine's own bytes, too: JSON has no NaN (it becomes null) and no −0. */
   private line(source: string, index: number, token: FramesProgress['tokens'][number]): Record<string, unknown> {
     const [frame, record] = [this.frames[index] ?? null, this.runtime.activity.record(source, index)];
     return {
       index,
       ...token,
-      frame: frame && { ...plain(decodeFrame(frame)), bytes: base64(frame) },
-      record: record && { ...plain(decodeRecord(record)), bytes: base64(record) },
+      frame: frame && plain(decodeFrame(frame)),
+      frameBase64: frame && base64(frame),
+      record: record && plain(decodeRecord(record)),
+      recordBase64: record && base64(record),
     };
   }
 }

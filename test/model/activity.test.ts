@@ -1,4 +1,4 @@
-import { existsSync, mkdtempSync, rmSync } from 'node:fs';
+import { existsSync, mkdtempSync, readFileSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import path from 'node:path';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
@@ -11,6 +11,7 @@ import type { FramesProgress } from '../../electron/engine/activityTrail';
 import { Runtime, type ChatTurn } from '../../electron/engine/runtime';
 import { encodeFrame, summaryOf } from '../helpers/frames';
 import { giveFrontier, linkStarter } from '../helpers/sparseModel';
+import { hunch } from '../unit/cli/captured';
 
 const folder = mkdtempSync(path.join(tmpdir(), 'hunch-activity-'));
 const ring = { path: path.join(folder, 'ring'), bytes: 64 * 2 ** 20 };
@@ -243,5 +244,52 @@ describe('the logit lens', () => {
     await expect(answers.answer({ kind: 'lens', source: 'nobody', index: 0, written: null })).rejects.toMatchObject({
       code: 'not-found',
     });
+  });
+});
+
+/** A line of the dump. */
+interface DumpedToken {
+  index: number;
+  text: string;
+  frame: object | null;
+  frameBase64: string | null;
+  record: object | null;
+  recordBase64: string | null;
+}
+
+describe('hunch run --activity', () => {
+  const dumpOf = async (file: string, ...more: string[]) => {
+    const args = ['--seed', '5', '-n', '20', '--sparsity', 'exact', '--audit-every', '4', '--activity', file];
+    return hunch('run', 'Write a story about a lighthouse.', ...args, ...more);
+  };
+
+  it('writes what each token needed as the engine gave it, and leaves the reply as it was', async () => {
+    const file = path.join(folder, 'dump.json');
+    const { stdout, exitCode } = await dumpOf(file);
+    expect(exitCode).toBe(0);
+    const lines = readFileSync(file, 'utf8').trim().split('\n');
+    expect(lines).toHaveLength(20);
+    let text = '';
+    for (const [index, line] of lines.entries()) {
+      const token = JSON.parse(line) as DumpedToken;
+      text += token.text;
+      expect(token.index).toBe(index);
+      if (index === 0) {
+        expect(token).toMatchObject({ frame: null, frameBase64: null, record: null, recordBase64: null });
+        continue;
+      }
+      const frame = decodeFrame(new Uint8Array(Buffer.from(token.frameBase64!, 'base64')));
+      const record = decodeRecord(new Uint8Array(Buffer.from(token.recordBase64!, 'base64')));
+      expect(token.frame).toMatchObject({ layers: frame.layers, bytes: frame.bytes, active: [...frame.active] });
+      expect(token.record).toMatchObject({ layers: record.layers, bytes: record.bytes, values: [...record.values] });
+      expect([record.sequence, record.layers[0]!.computed > 0]).toEqual([frame.sequence, true]);
+    }
+    expect(stdout.trim()).toBe(text.trim());
+  });
+
+  it('says why a file cannot be written', async () => {
+    const { stderr, exitCode } = await dumpOf(path.join(folder, 'missing', 'dump.json'));
+    expect(stderr).toMatch(/dump\.json could not be written/);
+    expect(exitCode).toBe(1);
   });
 });
