@@ -6,7 +6,7 @@ import { capture, goToToken, map, openPanel, panel, resize, runsDone, showView }
 import type { WithApi } from './api';
 import { launchApp, temporaryHome, type RunningApp } from './app';
 import { followReply, modelReady, send } from './chat';
-import { starterId } from './sparseModel';
+import { giveScreened, linkStarter } from './sparseModel';
 
 const question = 'Explain in two sentences why the sky is blue.';
 
@@ -15,13 +15,16 @@ export async function takeActivityScreenshots(folder: string, onSaved: (file: st
   mkdirSync(folder, { recursive: true });
   const home = temporaryHome();
   let running: RunningApp | undefined;
+  const models = path.join(home, 'models');
   try {
+    await giveScreened(linkStarter(models));
     running = await launchApp({
       home,
+      models,
       settings: {
-        defaultModelId: starterId,
+        defaultModelId: 'sparse',
         defaultSampling: { ...defaultSampling, temperature: 0, seed: 11, maxTokens: 120 },
-        defaultSparsity: { position: stopPosition('fastest'), correction: false, speculation: false },
+        defaultSparsity: { position: stopPosition('fast'), correction: false, speculation: false },
         sidebarOpen: false,
         activityAuditEvery: 4,
       },

@@ -102,16 +102,21 @@ export function InterveneView({ source, frame }: ViewProps) {
 
 /** An empty list of edits must change nothing; whether it did is shown, not assumed. */
 function Unchanged({ original, again }: { original: Source | null; again: Source }) {
-  if (!original) return null;
-  const [a, b] = [original.track.tokens, again.track.tokens];
+  const text = useStore((s) => (again.messageId === null ? null : (s.messages[again.messageId]?.text ?? null)));
+  const known = original !== null && original.track.tokens.every(({ id }) => id !== -1);
+  const [a, b] = [known ? original.track.tokens : [], again.track.tokens];
   const end = Math.min(a.length, b.length);
-  return identical(a.slice(0, end), b.slice(0, end)) ? (
+  const same = known
+    ? identical(a.slice(0, end), b.slice(0, end))
+    : text !== null && text.trim() === (again.text ?? '').trim();
+  return same ? (
     <p className={css.note}>
-      <strong className={css.ok}>Without edits: identical.</strong> All {end} tokens are those of the reply.
+      <strong className={css.ok}>Without edits: identical.</strong>{' '}
+      {known ? `All ${end} tokens are those of the reply.` : 'The text is the reply’s, letter by letter.'}
     </p>
   ) : (
     <p className={css.note}>
-      Without edits the tokens already differ from the reply’s: the model, the slider or the chat before it has changed
+      Without edits the run already differs from the reply: the model, the slider or the chat before it has changed
       since. The comparison below is with the run without edits.
     </p>
   );
