@@ -23,7 +23,10 @@ interface Row {
   frames: Uint8Array | null;
 }
 
-/** The frames kept with messages, in the chats' database. Every method is one commit. Errors: disk-full, database-corrupt. */
+/**
+ * The frames kept with messages, in the chats' database. Every method is one commit; unlike the chats' own it does not wait for the
+ * disk, so a power cut may take the last frames, never a text. Errors: disk-full, database-corrupt.
+ */
 export class ActivityStore {
   private readonly statements = new Map<string, StatementSyncInstance>();
 
@@ -36,7 +39,7 @@ export class ActivityStore {
 
   /** Adds a chunk behind the message's others; the oldest frames of all go where there is no room. */
   append(messageId: string, { firstToken, tokens, frames }: ActivityChunk): void {
-    this.guard(() =>
+    this.write(() =>
       transaction(this.db, () => {
         const room = this.mostBytes();
         const kept = frames && frames.byteLength <= room ? frames : null;
@@ -54,7 +57,7 @@ export class ActivityStore {
 
   /** Remembered once: where a continued reply began counts. */
   setOrigin(messageId: string, { modelHash, version }: ActivityOrigin): void {
-    this.guard(() =>
+    this.write(() =>
       this.prepare(
         `INSERT INTO activity_origins (message_id, model_hash, version) VALUES (?, ?, ?)
          ON CONFLICT (message_id) DO NOTHING`,
@@ -138,6 +141,17 @@ export class ActivityStore {
     let statement = this.statements.get(sql);
     if (!statement) this.statements.set(sql, (statement = this.db.prepare(sql)));
     return statement;
+  }
+
+  private write(work: () => unknown): void {
+    this.guard(() => {
+      this.db.exec('PRAGMA synchronous = NORMAL');
+      try {
+        work();
+      } finally {
+        this.db.exec('PRAGMA synchronous = FULL');
+      }
+    });
   }
 
   private guard<T>(work: () => T): T {
