@@ -62,6 +62,7 @@ export function createServices(shell: Shell): Services {
 
   const frames = new ActivityStore(db, databasePath, () => settings.get().activityKeepMb * 2 ** 20);
   const ringPath = path.join(info.dataFolder, 'activity.ring');
+  removeRing(ringPath); // of a start that ended in a crash
 
   const library = new ModelLibrary(info.modelsFolder);
   const modelNames = new Map<string, string>();
@@ -109,6 +110,7 @@ export function createServices(shell: Shell): Services {
     broadcast({ type: 'settings', settings: after });
     if (after.theme !== before.theme) shell.applyTheme(after.theme);
     const reload = after.threads !== before.threads || after.contextLength !== before.contextLength;
+    if (after.activityRingMb !== before.activityRingMb) engine.ringChanged();
     if (reload && engine.status.modelId !== null) load(engine.status.modelId);
   };
   const makeDefault = (defaultModelId: string): void => {

@@ -168,6 +168,11 @@ export class EngineHost {
     this.activity.watch(capture);
   }
 
+  /** Records go elsewhere, or a larger or smaller file takes them. */
+  ringChanged(): void {
+    this.activity.tell();
+  }
+
   /**
    * Asks about activations; `modelId`: loads that model first, if need be. Without a model the answer is an error.
    * Errors: engine-unavailable, engine-crashed, those of the question, with a modelId also the model's.
@@ -329,7 +334,7 @@ export class EngineHost {
     }
     if ('askId' in message) return this.activity.receive(message);
     if (message.type === 'ready') {
-      this.activity.started();
+      this.activity.tell();
       this.starting?.resolve();
     } else if (message.type !== 'refused') this.sparsity.receive(message);
     else this.options.log(`engine: refused a message: ${message.reason}`);

@@ -26,11 +26,6 @@ export class HostActivity {
     this.tell();
   }
 
-  /** A new process captures what the one before it did, and knows where records go. */
-  started(): void {
-    this.tell();
-  }
-
   /** Rejects with the engine's error. */
   ask<K extends Ask['kind']>(ask: Extract<Ask, { kind: K }>): Promise<AnswerOf<K>> {
     const askId = ++this.lastAskId;
@@ -83,7 +78,8 @@ export class HostActivity {
     for (const { reject } of waiting) reject(error);
   }
 
-  private tell(): void {
+  /** To a new process: it captures what the one before it did, and knows where records go. */
+  tell(): void {
     if (this.ring) this.send({ type: 'capture', capture: this.watched, ring: this.ring() });
   }
 }
