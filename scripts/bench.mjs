@@ -3,7 +3,7 @@ import { existsSync, mkdirSync, writeFileSync } from 'node:fs';
 import { basename, join, resolve } from 'node:path';
 import { findLlamaCpp, requantised } from './bench/llama-cpp.mjs';
 import { describeCommit, describeMachine } from './bench/machine.mjs';
-import { measureModel, measureStream } from './bench/measure.mjs';
+import { measureModel, measureSparse, measureStream } from './bench/measure.mjs';
 import { findNodeLlamaCpp } from './bench/node-llama-cpp.mjs';
 import { readOptions, usage } from './bench/options.mjs';
 import { table } from './bench/rows.mjs';
@@ -49,6 +49,9 @@ async function main() {
   const starter = await starterFile();
   const models = await chooseModels(starter, how);
   for (const model of models) rows.push(...(await measureModel(model, { ...how, ...model.how })));
+  for (const chosen of options.sparse) {
+    rows.push(...(await measureSparse({ ...(await shapeFiles(chosen)), ...chosen, tg: 16 }, how)));
+  }
   if (options.nodeLlamaCpp) rows.push(...(await measureStream({ label: 'SmolLM2 Q4_1', file: starter }, how)));
 
   const report = {

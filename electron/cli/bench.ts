@@ -34,6 +34,8 @@ export interface BenchOptions extends ModelOptions {
   chunks: number;
   /** Of a shape: share of the neurons to compute. */
   density?: number;
+  /** Of a shape: share of the heads to compute. */
+  heads?: number;
 }
 
 /** A real shape with billions of weights takes seconds where the starter takes milliseconds. */
@@ -53,6 +55,9 @@ export async function bench(options: BenchOptions): Promise<void> {
       'bad-request',
       '--density forces random weights to be sparse and goes with --shape; a real model is as sparse as it is. Use --sparsity there.',
     );
+  }
+  if (options.heads !== undefined && options.density === undefined) {
+    throw new HunchError('bad-request', '--heads says how many heads steps with a --density compute. Give one, too.');
   }
   const runtime = await openResolved(resolved, options);
   try {
@@ -110,7 +115,12 @@ export async function bench(options: BenchOptions): Promise<void> {
     session.close();
     let forced: ForcedFigures | undefined;
     if (options.density !== undefined && tg > 0) {
-      forced = await forcedDensity(runtime, options.density, { tg, depth, repetitions }, (what) => progress.show(what));
+      forced = await forcedDensity(
+        runtime,
+        { density: options.density, heads: options.heads },
+        { tg, depth, repetitions },
+        (what) => progress.show(what),
+      );
     }
     progress.show('read bandwidth');
     const readGBps = await loadAddon().readBandwidth(info.threads, info.weightBytesPerToken);
@@ -128,7 +138,7 @@ export async function bench(options: BenchOptions): Promise<void> {
         ...(stream ? { stream } : {}),
         ...{ sparsity: placeOf(runtime, sparsity), density: computedShare, bytesPerToken },
         ...{ weightBytesPerToken: info.weightBytesPerToken, achievedGBps, readGBps },
-        ...(forced ? { forced: { density: options.density, ...forced } } : {}),
+        ...(forced ? { forced: { density: options.density, heads: options.heads ?? 1, ...forced } } : {}),
         logitsSha256: hash,
       });
       return;
@@ -167,11 +177,11 @@ async function benchText(runtime: Runtime, { text, sparsity }: BenchOptions): Pr
   return sparsity === undefined ? undefined : Int32Array.from(await plainText(runtime));
 }
 
-function printForced({ dense, sparse, oracle }: ForcedFigures): void {
+function printForced({ dense, sparse, oracle, headShare }: ForcedFigures): void {
   const share = (value: number): string => `${(100 * value).toFixed(1)} %`;
   print(
     `sparse  ${sparse.tokensPerSecond.toFixed(1)} tok/s, ${sparse.speedup.toFixed(2)} × dense in turns (${dense.tokensPerSecond.toFixed(1)}): ` +
-      `${share(sparse.density)} of the neurons computed, ${share(sparse.named)} named, ${(sparse.bytesPerToken / 1e6).toFixed(1)} MB per token, ` +
+      `${share(sparse.density)} of the neurons computed, ${share(sparse.named)} named, ${share(headShare)} of the heads, ${(sparse.bytesPerToken / 1e6).toFixed(1)} MB per token, ` +
       `predictors ${share(sparse.predictorShare)} of the time`,
   );
   print(

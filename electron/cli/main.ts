@@ -74,6 +74,7 @@ export function program(): Command {
     )
     .addOption(typeOption())
     .option('--density <x>', 'of a shape: also time steps that compute this share of the neurons', decimal(0.001, 0.5))
+    .option('--heads <x>', 'with --density: the share of the heads to compute, too', decimal(0.01, 1))
     .action(action((options: BenchOptions) => bench(options)));
 
   withModelOptions(hunch.command('perplexity'))

@@ -22,7 +22,7 @@ export async function openModel(
 }
 
 export async function openResolved(
-  { path, name }: ResolvedModel,
+  { path, name, packFolder }: ResolvedModel,
   { threads, isa, byNeuron }: Omit<OpenOptions, 'model'>,
   contextLength?: number,
 ): Promise<Runtime> {
@@ -30,6 +30,7 @@ export async function openResolved(
   try {
     return await Runtime.open(path, {
       threads,
+      packFolder,
       ...(isa ? { isa } : {}),
       ...(byNeuron === undefined ? {} : { byNeuron }),
       ...(contextLength === undefined ? {} : { contextLength }),

@@ -55,6 +55,8 @@ export interface FrontierPoint {
   density: number;
   /** Weights read for one token. */
   bytesPerToken: number;
+  /** The same with dense correction; absent where the stop's keys and values are dense's anyway, or nobody measured it. */
+  corrected?: { tokensPerSecond: number; speedup: number; perplexityRatio: number } | undefined;
 }
 
 export const calibrationPhases = ['capture', 'thresholds', 'training', 'audit', 'measuring'] as const;

@@ -114,7 +114,7 @@ export interface Plan {
   /** The output head: 0 = whole; else logits come from a copy of so many bits, and those within `margin` of the best are recomputed. */
   vocabulary: { bits: 0 | 2 | 4; margin: number };
   /** Tokens after which the keys and values of these tokens are written again densely (Sirius, Zhou 2024), 1 to 256; absent or 0 = never. */
-  correctEvery?: number;
+  correctEvery?: number | undefined;
 }
 
 /** score[row] = bias + b · (relu?) (a · input). Which vector is read: the input of the layer before's MLP, of this layer's attention or MLP. */
@@ -358,6 +358,11 @@ export interface NativeModel {
   createSession(options: { contextLength: number }): NativeSession;
   /** Replaces all predictors; sessions use them from their next token on. Errors: bad-request (shapes, values that are no numbers). */
   setPredictors(predictors: Predictors): Promise<void>;
+  /**
+   * What the engine's own code says of a predictor's inputs [n][width]: scores [n][rows]. To compare it with another program that runs the
+   * predictor; factors as a calibration hands them out give the same to 1e-4. Errors: bad-request (no such predictor, sizes).
+   */
+  predict(layer: number, kind: 'mlp' | 'heads', inputs: Float32Array): Float32Array;
   /**
    * Errors: bad-request (the model's neurons are not apart: load it with `byNeuron`), out-of-memory (more sums than momentBytes).
    */

@@ -16,6 +16,8 @@ export interface ModelFile {
   id: string;
   name: string;
   path: string;
+  /** Runtime's packFolder. */
+  packFolder?: string;
 }
 
 export interface LoadSettings {
@@ -283,7 +285,8 @@ export class EngineHost {
     try {
       const { info, sparsity } = await new Promise<Loaded>((resolve, reject) => {
         this.loading = { loadId, resolve, reject };
-        this.send({ type: 'load', loadId, path: file.path, ...settings });
+        const { path, packFolder } = file;
+        this.send({ type: 'load', loadId, path, packFolder, ...settings });
       });
       this.loaded = key;
       const { contextLength, isa, threads } = info;

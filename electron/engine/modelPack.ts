@@ -2,13 +2,25 @@ import { createHash } from 'node:crypto';
 import { createReadStream } from 'node:fs';
 import { stat } from 'node:fs/promises';
 import path from 'node:path';
-import { loadPack, type PackResult } from '../sparsity/store';
+import { findPack, loadPack, type PackResult } from '../sparsity/store';
 import type { ModelSpec } from './addon';
 
-/** Reads the pack beside a model and compares the two; hashing the model takes seconds for large ones. Never rejects. */
-export async function packBeside(spec: ModelSpec): Promise<PackResult> {
+/** Beside which path the pack of a model in `file` is written: in `folder`, where one is given, as if the model lay there. */
+export function packTarget(file: string, folder: string | undefined): string {
+  return folder === undefined ? file : path.join(folder, path.basename(file));
+}
+
+/** Beside which path there is one: the one made here before the one that came with the model. Null where there is none. */
+export async function whereItsPackLies(file: string, folder: string | undefined): Promise<string | null> {
+  for (const place of new Set([packTarget(file, folder), file])) if (await findPack(place)) return place;
+  return null;
+}
+
+/** Reads the pack beside `place` and compares it with the model; hashing that takes seconds for large ones. Never rejects. */
+export async function readPack(spec: ModelSpec, place: string | null): Promise<PackResult> {
+  if (place === null) return { pack: null, problem: null };
   try {
-    return await loadPack(spec.path, { sha256: await hashOf(spec.path), spec });
+    return await loadPack(place, { sha256: await hashOf(spec.path), spec });
   } catch (error) {
     return { pack: null, problem: `The model could not be compared with its sparsity pack (${String(error)}).` };
   }

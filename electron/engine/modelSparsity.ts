@@ -1,13 +1,11 @@
 import { stopPosition, type Sparsity } from '../contract/sparsity';
+import { corrected, keepsState } from '../sparsity/position';
 import type { PackResult } from '../sparsity/store';
 import type { GenerateOptions, ModelSpec, NativeModel, Plan } from './addon';
 import type { ChatSession, ChatSessions } from './chatSessions';
 import { fromNative } from './nativeError';
 import type { EngineSparsity } from './protocol';
 import { modelSource, type SparsitySource } from './sparsitySource';
-
-/** Tokens after which dense correction rewrites them: Sirius finds 16 to 20 enough. */
-const correctEvery = 16;
 
 /** Tokens; no session takes fewer. */
 const smallestContext = 16;
@@ -54,7 +52,7 @@ export class ModelSparsity {
     this.setSource(modelSource(this.spec, null));
     try {
       if (source.predictors) await this.model.setPredictors(source.predictors);
-      this.tryPlans(source);
+      await this.tryPlans(source);
     } catch (error) {
       throw fromNative(error);
     }
@@ -94,7 +92,7 @@ export class ModelSparsity {
   /** What runs at a chat's place; null = dense. */
   planFor(sparsity: Sparsity | null): Plan | null {
     const plan = sparsity === null ? null : this.source.plan(sparsity.position);
-    return plan && sparsity?.correction && !isLossless(plan) ? { ...plan, correctEvery } : plan;
+    return plan && sparsity?.correction ? corrected(plan) : plan;
   }
 
   private setSource(source: SparsitySource): void {
@@ -102,11 +100,14 @@ export class ModelSparsity {
     for (const [chatKey, session] of this.sessions.all()) this.move(chatKey, session, session.sparsity);
   }
 
-  /** Better now than in the middle of a reply. */
-  private tryPlans(source: SparsitySource): void {
+  /** A step of each, so that what is wrong is known, and the low-bit copies that plans read are made, before a reply needs them. */
+  private async tryPlans(source: SparsitySource): Promise<void> {
     const session = this.model.createSession({ contextLength: smallestContext });
     try {
-      for (const stop of source.state().stops) session.setPlan(source.plan(stopPosition(stop)));
+      for (const stop of source.state().stops) {
+        session.setPlan(source.plan(stopPosition(stop)));
+        await session.bench(0, 1);
+      }
     } finally {
       session.close();
     }
@@ -114,12 +115,6 @@ export class ModelSparsity {
 }
 
 /** Nothing is left out but what is zero, so the text is dense's. */
-function isLossless({ layers, vocabulary }: Plan): boolean {
-  return (
-    vocabulary.bits === 0 &&
-    layers.every(
-      ({ mlp, gateThreshold, headThreshold }) =>
-        headThreshold === null && (mlp === 'dense' || (mlp === 'exact' && gateThreshold === 0)),
-    )
-  );
+function isLossless(plan: Plan): boolean {
+  return plan.vocabulary.bits === 0 && keepsState(plan);
 }

@@ -17,6 +17,7 @@ export const toWorkerSchema = z.discriminatedUnion('type', [
     path: z.string().min(1),
     threads: z.number().int().min(0),
     contextLength: z.number().int().positive(),
+    packFolder: z.string().min(1).optional(),
   }),
   z.object({
     type: z.literal('reply'),
@@ -79,6 +80,7 @@ const sparsityStateSchema = z.object({
       agreement: z.number(),
       density: z.number(),
       bytesPerToken: z.number(),
+      corrected: z.object({ tokensPerSecond: z.number(), speedup: z.number(), perplexityRatio: z.number() }).optional(),
     }),
   ),
   measured: z.object({ date: z.string(), machine: z.string(), text: z.string(), tokens: z.number() }).nullable(),

@@ -7,14 +7,13 @@ import { readModelFile } from '../models/gguf';
 import { PromptEncoder } from '../models/prompt';
 import { ChatTemplate } from '../models/template';
 import { Tokenizer } from '../models/tokenizer';
-import { findPack } from '../sparsity/store';
 import type { FramesProgress } from './activityTrail';
 import type { GenerateOptions, GenerateResult, Isa, ModelSpec, NativeAddon, NativeModel, NativeSession } from './addon';
 import type { ChatSession } from './chatSessions';
 import { ChatSessions } from './chatSessions';
 import { useFilePlans } from './fileSource';
 import { ModelActivity } from './modelActivity';
-import { packBeside } from './modelPack';
+import { packTarget, readPack, whereItsPackLies } from './modelPack';
 import { ModelSparsity } from './modelSparsity';
 import { loadAddon } from './native';
 import { fromNative } from './nativeError';
@@ -36,6 +35,8 @@ export interface RuntimeOptions {
   isa?: Isa;
   /** LoadOptions.byNeuron; default: where there is a pack, whose plans may skip. */
   byNeuron?: boolean;
+  /** Where the model's packs are written, and looked for first; default: its own folder. */
+  packFolder?: string | undefined;
   /** 0…1 while the weights are read. */
   onProgress?: (fraction: number) => void;
   /** Default: the addon that engine/native.ts finds. */
@@ -129,6 +130,8 @@ export class Runtime {
     /** For measurements and calibration; chats go through `reply`. */
     readonly model: NativeModel,
     file: ModelFile,
+    /** The path beside which a new pack is written. */
+    readonly packTarget: string,
   ) {
     this.spec = file.spec;
     this.vocabularySize = file.spec.vocabulary;
@@ -156,8 +159,9 @@ export class Runtime {
       eos: tokenizer.text(file.vocabulary.eos),
     });
     const { spec } = file;
-    const packed = (await findPack(spec.path)) !== null;
-    const packing = packed ? packBeside(spec) : null;
+    const packPlace = await whereItsPackLies(spec.path, options.packFolder);
+    const packed = packPlace !== null;
+    const packing = packed ? readPack(spec, packPlace) : null;
     try {
       const model = await addon.load(
         spec,
@@ -177,7 +181,14 @@ export class Runtime {
         trainedContext: spec.trainedContext,
         ...model.info,
       };
-      const runtime = new Runtime(info, tokenizer, new PromptEncoder(template, tokenizer), model, file);
+      const runtime = new Runtime(
+        info,
+        tokenizer,
+        new PromptEncoder(template, tokenizer),
+        model,
+        file,
+        packTarget(spec.path, options.packFolder),
+      );
       if (packing) await runtime.sparsity.usePack(await packing);
       else await useFilePlans(runtime.sparsity, file);
       return runtime;

@@ -29,7 +29,7 @@ function send(message: FromWorker): void {
 }
 
 async function load(message: Extract<ToWorker, { type: 'load' }>): Promise<void> {
-  const { loadId, path, threads, contextLength } = message;
+  const { loadId, path, threads, contextLength, packFolder } = message;
   try {
     cancelCalibration();
     answers?.cancel();
@@ -43,6 +43,7 @@ async function load(message: Extract<ToWorker, { type: 'load' }>): Promise<void>
     runtime = await Runtime.open(path, {
       threads,
       contextLength,
+      packFolder,
       onProgress: (fraction) => {
         const percent = Math.floor(fraction * 100);
         if (percent !== lastPercent) send({ type: 'loading', loadId, fraction });

@@ -18,6 +18,8 @@ export interface ResolvedModel {
   id: string; // catalogue id, imported file's id, or the path that was given
   name: string;
   path: string;
+  /** Of a model that comes with Hunch, whose own folder may be read only: where packs that are made for it go. */
+  packFolder?: string;
 }
 
 /** The models folder: what is there, what the catalogue can bring, and what is wrong with a file. */
@@ -65,7 +67,8 @@ export class ModelLibrary {
     if (model.state === 'broken' && model.source === 'catalogue') {
       throw new HunchError('model-truncated', `${model.name}: ${model.problem}`);
     }
-    return { id: model.id, name: model.name, path: file };
+    const packFolder = this.isEmbedded(model.id) ? { packFolder: this.folder } : {};
+    return { id: model.id, name: model.name, path: file, ...packFolder };
   }
 
   /** Errors: those of downloadModel, not-found, busy. */

@@ -1,20 +1,21 @@
+import { mkdir } from 'node:fs/promises';
 import { cpus } from 'node:os';
 import path from 'node:path';
 import { version } from '../../package.json';
 import { HunchError } from '../contract/errors';
-import type { CalibrationPhase, CalibrationStatus } from '../contract/sparsity';
+import type { CalibrationPhase, CalibrationStatus, FrontierPoint } from '../contract/sparsity';
 import type { NativeSession, Plan, Predictors } from '../engine/addon';
-import { hashOf } from '../engine/modelPack';
+import { hashOf, packTarget, readPack, whereItsPackLies } from '../engine/modelPack';
 import { fromNative } from '../engine/nativeError';
 import type { Runtime } from '../engine/runtime';
 import { Journal } from './journal';
 import { compareOn, keyOf, measureSpeeds, qualityByKind, qualityOf, type Speed } from './measure';
 import type { GateCurve } from './gates';
 import { packFormat, packModel, type Pack, type PackPredictors, type PackStop } from './pack';
-import { exactPlan } from './position';
+import { corrected, exactPlan, keepsState } from './position';
 import { hasZeros, Search, type Candidate, type SearchResult } from './search';
 import { chooseStops, limitedStops, pointOf, type Chosen, type Judged, type Measured } from './stops';
-import { loadPack, packPath, writePack, type LoadedPack } from './store';
+import { packPath, writePack, type LoadedPack } from './store';
 import { canPay, forgetTraining, train, type Trained } from './training';
 import { calibrationText, portion, textKinds, type CalibrationText, type Window } from './text';
 
@@ -26,7 +27,7 @@ export interface CalibrateOptions {
   sample?: string;
   /** How long it may take, about; slow models are measured on less text. */
   seconds?: number;
-  /** Another folder for the pack than the model's own. */
+  /** Another folder for the pack than the model's own (RuntimeOptions.packFolder). */
   folder?: string;
 }
 
@@ -44,6 +45,8 @@ const sessionTokens = 1024;
 /** A stop that is slower than dense by more is none. */
 const slowest = 0.99;
 
+/** Plans that are tried with dense correction as well, the fastest ones: each costs a timing. */
+const mostCorrected = 2;
 const mostCaptured = 40_000; // tokens to train predictors on
 
 /** What predictors are trained on, between two runs. */
@@ -66,7 +69,13 @@ const spans: Record<CalibrationPhase | 'sensitivity', [number, number]> = {
  * of the engine.
  */
 export async function calibrate(runtime: Runtime, options: CalibrateOptions): Promise<CalibrationResult> {
-  const target = path.join(options.folder ?? path.dirname(runtime.spec.path), path.basename(runtime.spec.path));
+  const target = options.folder === undefined ? runtime.packTarget : packTarget(runtime.spec.path, options.folder);
+  await mkdir(path.dirname(target), { recursive: true });
+  const own = path.dirname(runtime.packTarget);
+  const known = await whereItsPackLies(
+    options.folder === undefined ? runtime.spec.path : target,
+    options.folder ?? own,
+  );
   const sha256 = await hashOf(runtime.spec.path);
   const { isa } = runtime.info;
   const identity = JSON.stringify([version, sha256, isa, options.sample ?? null, options.seconds ?? null]);
@@ -74,7 +83,7 @@ export async function calibrate(runtime: Runtime, options: CalibrateOptions): Pr
   const session = runtime.openSession(Math.min(sessionTokens, runtime.info.trainedContext));
   try {
     journal.save(); // a folder that cannot be written to is better known now
-    const result = await new Calibrator(runtime, session, journal, options, { target, sha256 }).run();
+    const result = await new Calibrator(runtime, session, journal, options, { target, sha256, known }).run();
     journal.remove();
     forgetTraining(stateFile(target));
     return result;
@@ -88,7 +97,8 @@ export async function calibrate(runtime: Runtime, options: CalibrateOptions): Pr
   } finally {
     session.close();
     // The new pack, or the old one again.
-    await runtime.sparsity.usePack(await loadPack(runtime.spec.path, { sha256, spec: runtime.spec }));
+    const place = await whereItsPackLies(runtime.spec.path, own);
+    await runtime.sparsity.usePack(await readPack(runtime.spec, place));
   }
 }
 
@@ -109,7 +119,7 @@ class Calibrator {
     private readonly session: NativeSession,
     private readonly journal: Journal,
     private readonly options: CalibrateOptions,
-    private readonly model: { target: string; sha256: string },
+    private readonly model: { target: string; sha256: string; known: string | null },
   ) {}
 
   async run(): Promise<CalibrationResult> {
@@ -117,8 +127,8 @@ class Calibrator {
     const { spec } = runtime;
     const zeros = hasZeros(spec);
     const lossless = zeros ? exactPlan(spec.layers) : null;
-    const { target, sha256 } = this.model;
-    const known = (await loadPack(target, { sha256, spec })).pack;
+    const { target } = this.model;
+    const known = (await readPack(spec, this.model.known)).pack;
     this.status('capture', 0, 'Writing text to calibrate on.');
     // Predictors that are tried are set in the model; no chat may run on them.
     await runtime.sparsity.usePack({ pack: null, problem: null });
@@ -157,12 +167,53 @@ class Calibrator {
   ): Promise<Chosen> {
     this.session.setPlan(null);
     if (predictors) await this.runtime.model.setPredictors(predictors);
-    const [dense, exact, ...speeds] = await this.speeds([null, lossless, ...candidates.map(({ plan }) => plan)], bench);
-    const measured = candidates
+    // Correction is tried as well: it may hold a limit that the plan alone does not.
+    const tried = [
+      ...candidates,
+      ...candidates
+        .filter(({ plan }) => !keepsState(plan))
+        .slice(0, mostCorrected)
+        .map(withIt),
+    ];
+    const [dense, exact, ...speeds] = await this.speeds([null, lossless, ...tried.map(({ plan }) => plan)], bench);
+    const measured = tried
       .map(({ plan, rise }, i): Measured => ({ plan, rise, speed: speeds[i]! }))
       .filter(({ speed }) => speed.speedup >= slowest);
     const before = await this.lossless(lossless, [dense!, exact!], heldOut);
-    return chooseStops(measured, before, (candidate, stop) => this.judge(candidate, stop, heldOut));
+    const chosen = await chooseStops(measured, before, (candidate, stop) => this.judge(candidate, stop, heldOut));
+    return { ...chosen, frontier: await this.withCorrection(chosen, heldOut, bench) };
+  }
+
+  /** What dense correction would give at the stops whose keys and values it changes. */
+  private async withCorrection(
+    { stops, frontier }: Chosen,
+    heldOut: Window[],
+    bench: Int32Array,
+  ): Promise<Chosen['frontier']> {
+    const plans = frontier.map(({ stop }) => (stop === 'dense' ? undefined : stops[stop]));
+    const lossy = [
+      ...new Map(
+        plans.flatMap((plan) =>
+          plan && !plan.correctEvery && !keepsState(plan) ? [[keyOf(plan), plan] as const] : [],
+        ),
+      ),
+    ];
+    if (lossy.length === 0) return frontier;
+    const onCorrection = (): void => this.status('audit', 1, 'Timing and judging dense correction.');
+    const timed = [null, ...lossy.map(([, plan]) => corrected(plan))];
+    const [, ...speeds] = await this.speeds(timed, bench, onCorrection);
+    const found = new Map<string, FrontierPoint['corrected']>();
+    for (const [i, [key, plan]] of lossy.entries()) {
+      onCorrection();
+      const results = await this.compare(corrected(plan), portion(heldOut, 0.5), 'corrected');
+      const kinds = Object.values(qualityByKind(portion(heldOut, 0.5), results));
+      const { tokensPerSecond, speedup } = speeds[i]!;
+      found.set(key, { tokensPerSecond, speedup, perplexityRatio: Math.max(...kinds.map(({ ratio }) => ratio)) });
+    }
+    return frontier.map((point, i) => {
+      const figures = plans[i] && found.get(keyOf(plans[i]));
+      return figures ? { ...point, corrected: figures } : point;
+    });
   }
 
   private async write(lossless: Plan | null): Promise<CalibrationText> {
@@ -230,15 +281,16 @@ class Calibrator {
     }
   }
 
-  private speeds(plans: (Plan | null)[], bench: Int32Array): Promise<Speed[]> {
-    const detail = 'Timing what was found, beside dense.';
-    this.status('measuring', 0, detail);
+  private speeds(plans: (Plan | null)[], bench: Int32Array, status = this.timing): Promise<Speed[]> {
+    status(0);
     return measureSpeeds(this.session, plans, {
       ...{ text: bench, steps: 96, depth: Math.min(256, bench.length >> 2), rounds: 7 },
       neurons: this.runtime.spec.ffnWidth,
-      onRound: (done, rounds) => this.status('measuring', done / rounds, detail),
+      onRound: (done, rounds) => status(done / rounds),
     });
   }
+  private readonly timing = (fraction: number): void =>
+    this.status('measuring', fraction, 'Timing what was found, beside dense.');
 
   /** The stops without a limit: what they claim is checked. */
   private async lossless(
@@ -306,6 +358,11 @@ class Calibrator {
       throw new HunchError('cancelled', 'The calibration was stopped. Start it again to go on from there.');
     }
   }
+}
+
+/** What it rises by then is for the audit to tell. */
+function withIt({ plan, name, speedup }: Candidate): Candidate {
+  return { plan: corrected(plan), name: `${name}, corrected`, speedup, rise: 0 };
 }
 
 /** Plans that a pack's stops have; they are judged like new ones. */

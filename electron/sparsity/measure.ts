@@ -83,6 +83,8 @@ export interface Speed {
   named: number;
   /** Of the time. */
   predictorShare: number;
+  /** Heads that a layer computed, on average. */
+  headsPerLayer: number;
 }
 
 export interface SpeedOptions {
@@ -105,7 +107,15 @@ export async function measureSpeeds(
   { text, steps, depth, rounds, neurons, onRound }: SpeedOptions,
 ): Promise<Speed[]> {
   const times = plans.map((): number[] => []);
-  const sums = plans.map(() => ({ tokens: 0, bytes: 0, named: 0, predictor: 0, seconds: 0, computed: [] as number[] }));
+  const sums = plans.map(() => ({
+    tokens: 0,
+    bytes: 0,
+    named: 0,
+    heads: 0,
+    predictor: 0,
+    seconds: 0,
+    computed: [] as number[],
+  }));
   const order = plans.map((_, index) => index);
   const run = async (index: number, count: number, from: number): Promise<number> => {
     session.setPlan(plans[index]!);
@@ -118,11 +128,12 @@ export async function measureSpeeds(
     for (const index of order) {
       session.activity();
       times[index]!.push(await run(index, steps, round * steps));
-      const { tokens, bytes, predictorSeconds, seconds, computed, named } = session.activity();
+      const { tokens, bytes, predictorSeconds, seconds, computed, named, heads } = session.activity();
       const sum = sums[index]!;
       sum.tokens += tokens;
       sum.bytes += bytes;
       sum.named += named.reduce((total, value) => total + value, 0);
+      sum.heads += heads.reduce((total, value) => total + value, 0);
       sum.predictor += predictorSeconds;
       sum.seconds += seconds;
       computed.forEach((value, layer) => (sum.computed[layer] = (sum.computed[layer] ?? 0) + value));
@@ -131,7 +142,7 @@ export async function measureSpeeds(
     onRound?.(round + 1, rounds);
   }
   return plans.map((_, index) => {
-    const { tokens, bytes, named, predictor, seconds, computed } = sums[index]!;
+    const { tokens, bytes, named, heads, predictor, seconds, computed } = sums[index]!;
     const densities = computed.map((value) => value / tokens / neurons);
     return {
       tokensPerSecond: 1000 / median(times[index]!),
@@ -141,6 +152,7 @@ export async function measureSpeeds(
       bytesPerToken: bytes / tokens,
       named: named / tokens / neurons / Math.max(1, densities.length),
       predictorShare: seconds > 0 ? predictor / seconds : 0,
+      headsPerLayer: heads / tokens / Math.max(1, densities.length),
     };
   });
 }

@@ -70,6 +70,7 @@ const planSchema = z.strictObject({
     bits: z.union([z.literal(0), z.literal(2), z.literal(4)]),
     margin: float.min(0),
   }),
+  correctEvery: z.number().int().min(1).max(256).optional(),
 }) satisfies z.ZodType<Plan>;
 const optionalPlan = planSchema.optional();
 const stopsSchema = z.strictObject({
@@ -81,6 +82,8 @@ const stopsSchema = z.strictObject({
 }) satisfies z.ZodType<Partial<Record<PackStop, Plan>>>;
 
 const rate = z.number().positive().max(1e9);
+const correctedSchema = z.strictObject({ tokensPerSecond: rate, speedup: rate, perplexityRatio: rate });
+
 const pointSchema = z.strictObject({
   stop: z.enum(stopNames),
   tokensPerSecond: rate,
@@ -90,6 +93,7 @@ const pointSchema = z.strictObject({
   agreement: share,
   density: share,
   bytesPerToken: z.number().min(0).max(1e15),
+  corrected: correctedSchema.optional(),
 }) satisfies z.ZodType<FrontierPoint>;
 
 const measuredSchema = z.strictObject({

@@ -17,6 +17,22 @@ export function exactPlan(layers: number): Plan {
   };
 }
 
+/** Tokens after which dense correction rewrites them: Sirius finds 16 to 20 enough. */
+export const correctEvery = 16;
+
+/** Whether keys and values are dense's: then correction changes nothing. */
+export function keepsState({ layers }: Plan): boolean {
+  return layers.every(
+    ({ mlp, gateThreshold, headThreshold }) =>
+      headThreshold === null && (mlp === 'dense' || (mlp === 'exact' && gateThreshold === 0)),
+  );
+}
+
+/** The same with dense correction. */
+export function corrected(plan: Plan): Plan {
+  return keepsState(plan) ? plan : { ...plan, correctEvery };
+}
+
 /** A pack's stops, and `exact` where the model has true zeros, pack or not. */
 export function modelStops(spec: Pick<ModelSpec, 'activation' | 'layers'>, stops: PackStops = {}): PackStops {
   const zeros = spec.activation === 'relu' || spec.activation === 'drelu';
@@ -49,6 +65,7 @@ export function planAt(
   return {
     layers: fast.layers.map((layer, i) => (moved.has(i) ? layer : (slow?.layers[i] ?? dense))),
     vocabulary,
+    ...(fast.correctEvery ? { correctEvery: fast.correctEvery } : {}),
   };
 }
 

@@ -209,7 +209,7 @@ static Status to_layer_plan(const Napi::Value& value, LayerPlan& out) {
   return wrong("plan.layers.mlp", "dense, exact, screened or predicted");
 }
 
-static Status to_float_array(const Napi::Value& value, const std::string& name, std::vector<float>& out) {
+Status to_floats(const Napi::Value& value, const std::string& name, std::vector<float>& out) {
   if (!value.IsTypedArray() || value.As<Napi::TypedArray>().TypedArrayType() != napi_float32_array) return wrong(name, "a Float32Array");
   const Napi::Float32Array a = value.As<Napi::Float32Array>();
   out.assign(a.Data(), a.Data() + a.ElementLength());
@@ -231,10 +231,10 @@ static Status to_predictor(const Napi::Value& value, std::optional<LowRankPredic
   else return wrong("predictor.source", "previous, attention or same");
   if (!r.field("relu").IsBoolean()) return wrong("predictor.relu", "true or false");
   p.relu = r.field("relu").As<Napi::Boolean>().Value();
-  if (Status s = to_float_array(r.field("a"), "predictor.a", p.a); !s.ok()) return s;
-  if (Status s = to_float_array(r.field("b"), "predictor.b", p.b); !s.ok()) return s;
+  if (Status s = to_floats(r.field("a"), "predictor.a", p.a); !s.ok()) return s;
+  if (Status s = to_floats(r.field("b"), "predictor.b", p.b); !s.ok()) return s;
   if (const Napi::Value bias = r.field("bias"); !bias.IsNull() && !bias.IsUndefined())
-    if (Status s = to_float_array(bias, "predictor.bias", p.bias); !s.ok()) return s;
+    if (Status s = to_floats(bias, "predictor.bias", p.bias); !s.ok()) return s;
   out = std::move(p);
   return Status::fine();
 }

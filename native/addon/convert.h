@@ -15,6 +15,7 @@ Status to_plan(const Napi::Value& value, Plan& out);
 Status to_capture(const Napi::Value& value, CaptureOptions& out);
 Status to_edits(const Napi::Value& value, std::vector<Edit>& out);
 Status to_tokens(const Napi::Value& value, std::vector<int32_t>& out);  // Int32Array; copied, so that no thread reads V8's memory
+Status to_floats(const Napi::Value& value, const std::string& name, std::vector<float>& out);
 Status to_uint(const Napi::Value& value, const char* name, uint64_t limit, uint64_t& out);
 
 Napi::Object from_result(Napi::Env env, const GenerateResult& r);

@@ -8,7 +8,7 @@ namespace hunch {
 Napi::Function ModelWrap::define(Napi::Env env) {
   return DefineClass(env, "NativeModel", {InstanceAccessor<&ModelWrap::info>("info"), InstanceMethod<&ModelWrap::create_session>("createSession"),
                                           InstanceMethod<&ModelWrap::set_predictors>("setPredictors"), InstanceMethod<&ModelWrap::calibration>("calibration"),
-                                          InstanceMethod<&ModelWrap::set_ring>("setRing"), InstanceMethod<&ModelWrap::record>("record"),
+                                          InstanceMethod<&ModelWrap::predict>("predict"), InstanceMethod<&ModelWrap::set_ring>("setRing"), InstanceMethod<&ModelWrap::record>("record"),
                                           InstanceMethod<&ModelWrap::close>("close")});
 }
 
@@ -96,6 +96,22 @@ Napi::Value ModelWrap::set_predictors(const Napi::CallbackInfo& info) {
 }
 
 Napi::Value ModelWrap::calibration(const Napi::CallbackInfo& info) { return CalibrationWrap::open(info, engine_); }
+
+Napi::Value ModelWrap::predict(const Napi::CallbackInfo& info) {
+  const Napi::Env env = info.Env();
+  uint64_t layer = 0;
+  std::vector<float> inputs, scores;
+  Status status = engine_ ? to_uint(info[0], "layer", 1u << 16, layer) : Status::error("bad-request", "The model is closed.");
+  const std::string kind = info[1].IsString() ? info[1].As<Napi::String>().Utf8Value() : "";
+  if (status.ok() && kind != "mlp" && kind != "heads") status = Status::error("bad-request", "A predictor is of the kind mlp or heads.");
+  if (status.ok()) status = to_floats(info[2], "inputs", inputs);
+  if (status.ok()) status = engine_->predict((uint32_t)layer, kind == "heads", inputs, scores);
+  if (!status.ok()) {
+    throw_status(env, status);
+    return env.Undefined();
+  }
+  return from_floats(env, scores);
+}
 
 void ModelWrap::set_ring(const Napi::CallbackInfo& info) {
   uint64_t bytes = 0;

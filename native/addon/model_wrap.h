@@ -17,6 +17,7 @@ class ModelWrap : public Napi::ObjectWrap<ModelWrap> {
   Napi::Value create_session(const Napi::CallbackInfo& info);
   Napi::Value set_predictors(const Napi::CallbackInfo& info);
   Napi::Value calibration(const Napi::CallbackInfo& info);
+  Napi::Value predict(const Napi::CallbackInfo& info);
   void set_ring(const Napi::CallbackInfo& info);
   Napi::Value record(const Napi::CallbackInfo& info);
   void close(const Napi::CallbackInfo& info);

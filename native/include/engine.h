@@ -337,6 +337,9 @@ class Engine : public std::enable_shared_from_this<Engine> {
   Status new_session(uint32_t context_length, std::unique_ptr<Session>& out);
   // Replaces all predictors; sessions use them from their next token on. Errors: bad-request (shapes, values that are no numbers), out-of-memory.
   Status set_predictors(const Predictors& predictors);
+  // What the packed predictor of a layer's MLP (or heads) says of inputs [n][width]: scores [n][rows], to compare it with another program that runs
+  // it. Errors: bad-request (no such predictor, sizes).
+  Status predict(uint32_t layer, bool heads, std::span<const float> inputs, std::vector<float>& scores);
   // Where records of all sessions go: a file of at most so many bytes, the ring's alone; 0 = nowhere. Errors: disk-full.
   Status set_ring(const std::string& path, uint64_t bytes);
   // The record (electron/contract/frames.ts) of the step with this sequence number; false = not kept.

@@ -266,6 +266,7 @@ Status Calibration::fit(const FitOptions& o, const std::function<void(const FitP
       s.tuners = std::move(tuners);
       s.fit = o;
     }
+    round_as_packed(made);
     s.fitted = std::move(made);
     s.gates = std::move(gates);
   } else if (s.tokens != s.fit_tokens) {
@@ -325,6 +326,7 @@ Status Calibration::fit(const FitOptions& o, const std::function<void(const FitP
     const PredictorSource source = c.source_of(i, o.source);
     s.fitted.mlp[i] = s.tuners[i].best();
     s.fitted.mlp[i]->source = source;
+    round_as_packed(*s.fitted.mlp[i]);
   }
   if (!status.ok()) return status;
   out = s.fitted;
@@ -451,7 +453,9 @@ Status Calibration::factor_gates(uint32_t rank, bool weighted, Predictors& out) 
     if (each[i].ok()) made.mlp[i] = std::move(p);
   });
   for (uint32_t i = 0; i < layers && status.ok(); i++) status = each[i];
-  if (status.ok()) out = std::move(made);
+  if (!status.ok()) return status;
+  round_as_packed(made);
+  out = std::move(made);
   return status;
 } catch (const std::bad_alloc&) {
   return no_memory();

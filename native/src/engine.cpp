@@ -57,6 +57,24 @@ Status Engine::set_predictors(const Predictors& predictors) {
   return Status::fine();
 }
 
+Status Engine::predict(uint32_t layer, bool heads, std::span<const float> inputs, std::vector<float>& scores) {
+  std::shared_ptr<const PredictorSet> set;
+  {
+    std::lock_guard turn(impl_->turn);
+    set = impl_->predictors;
+  }
+  const uint32_t width = impl_->model.spec.width;
+  const std::vector<Predictor>* list = set ? heads ? &set->heads : &set->mlp : nullptr;
+  if (!list || layer >= list->size() || !(*list)[layer].present())
+    return Status::error("bad-request", "Layer " + std::to_string(layer) + " has no predictor of its " + (heads ? "heads." : "neurons."));
+  if (inputs.empty() || inputs.size() % width) return Status::error("bad-request", "A predictor takes rows of " + std::to_string(width) + " numbers.");
+  const Predictor& p = (*list)[layer];
+  const uint32_t n = (uint32_t)(inputs.size() / width);
+  scores.resize((size_t)n * p.bias.size());
+  predictor_scores(*impl_->model.kernels, p, inputs.data(), n, scores.data());
+  return Status::fine();
+}
+
 Status Engine::set_ring(const std::string& path, uint64_t bytes) { return impl_->ring.open(path, bytes); }
 bool Engine::record(uint32_t sequence, std::vector<uint8_t>& out) { return impl_->ring.read(sequence, out); }
 

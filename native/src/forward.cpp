@@ -62,9 +62,9 @@ void Scratch::allocate(const Model& model, uint32_t context, unsigned lanes) {
       for (auto& list : n.list) list.resize(kNeuronTile * part);
       n.value.resize(part);
       n.up.resize(part);
-      n.scores.resize(kNeuronTile * part);
+      n.scores.resize(2 * kNeuronTile * part);
       n.kept.resize(part);
-      n.early.resize((size_t)s.ffn_width + kLanes);
+      n.early.resize(2 * (size_t)s.ffn_width + kLanes);
     }
   }
   const uint32_t chunks = context / kAttentionChunk + 1;

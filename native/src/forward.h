@@ -36,11 +36,11 @@ struct NeuronScratch {
   uint32_t count[2][kNeuronTile];
   std::vector<uint32_t> candidates;           // [vocabulary or part_neurons] rows that a low-bit copy names
   std::vector<float> value, up;               // [part_neurons] of the chosen
-  std::vector<float> scores;                  // [kNeuronTile][part_neurons] what a low-bit copy or a predictor says
+  std::vector<float> scores;                  // [2 kNeuronTile][part_neurons] what a low-bit copy or a predictor says
   std::vector<uint32_t> kept;                 // [part_neurons]
   std::vector<float> hidden;                  // [kNeuronTile][rank] what a predictor's first factor gives
-  ActivationBuffer hidden_input;              // the same, quantised
-  std::vector<float> early;                   // [neurons] scores of a layer that were computed ahead of it
+  HiddenInput hidden_input;                   // the same, quantised
+  std::vector<float> early;                   // [2][neurons] scores of a layer that were computed ahead of it
   uint32_t early_layer = ~0u;
   std::vector<Ahead> ahead;                   // the rows it named
   std::vector<uint64_t> computed, named;      // [layers] neurons, over decode steps
@@ -54,7 +54,7 @@ struct HeadScratch {
   std::vector<uint8_t> early;      // the same for the layer to come, named by the layer before's MLP input
   uint32_t early_layer = ~0u;
   std::vector<uint32_t> blocks;
-  std::vector<float> scores;       // [heads padded to 16]
+  std::vector<float> scores;       // [2][heads padded to 16]
   std::vector<uint8_t> silenced;   // [heads] on audit tokens, the mask: all heads are computed, and those without 1 are then silenced
   std::vector<uint64_t> computed;  // [layers] heads, over decode steps; lane 0
 };

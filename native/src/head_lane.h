@@ -11,12 +11,14 @@ inline void score_heads(Lane& w, uint32_t layer, const Predictor& p, const Activ
   HeadScratch& h = w.s.heads[w.lane];
   const uint32_t heads = w.model.spec.heads;
   const float threshold = *w.plan->layers[layer].head_threshold;
-  h.scores.resize((heads + kLanes - 1) / kLanes * kLanes);
+  const uint32_t padded = (heads + kLanes - 1) / kLanes * kLanes;
+  h.scores.resize(2 * (size_t)padded);
   mask.resize((size_t)w.tokens * heads);
   const Slice& b = p.b.slices[0];
   for (uint32_t t = 0; t < w.tokens; t++) {
     const Activations hidden = predictor_hidden(w, p, x.f + (size_t)t * w.model.spec.width, 1);
-    w.k.matmul[(int)p.b.type]({b.data, b.stride, b.end - b.begin, heads, p.rank, hidden, 1, h.scores.data(), heads, false});
+    w.k.matmul[(int)p.b.type]({b.data, b.stride, b.end - b.begin, heads, p.rank, hidden, 2, h.scores.data(), padded, false});
+    w.k.add(h.scores.data(), h.scores.data() + padded, heads);
     w.k.add(h.scores.data(), p.bias.data(), heads);
     for (uint32_t i = 0; i < heads; i++) mask[(size_t)t * heads + i] = h.scores[i] > threshold;
   }

@@ -7,25 +7,14 @@
 
 namespace hunch {
 
-// The second factor's input: (relu) hidden [tokens][rank], quantised.
-inline Activations quantised_hidden(Lane& w, const Predictor& p, const float* hidden, uint32_t tokens) {
-  NeuronScratch& n = w.s.neurons[w.lane];
-  const size_t size = (size_t)tokens * p.rank;
-  if (n.hidden_input.f.size() < size) n.hidden_input.resize(1, (uint32_t)size);
-  ActivationBuffer& q = n.hidden_input;
-  std::copy_n(hidden, size, q.f.data());
-  if (p.relu) w.k.activate[(int)Activation::relu](q.f.data(), (uint32_t)size);
-  w.k.quantize(q.f.data(), (uint32_t)size, q.q.data(), q.d.data(), q.sum.data());
-  return q.view();
-}
-// The same of an input x, whose product with the first factor every lane makes for itself.
+// The second factor's input for x [tokens][width], whose product with the first factor every lane makes for itself: see HiddenInput.
 inline Activations predictor_hidden(Lane& w, const Predictor& p, const float* x, uint32_t tokens) {
   NeuronScratch& n = w.s.neurons[w.lane];
   const size_t size = (size_t)tokens * p.rank;
   if (n.hidden.size() < size) n.hidden.resize(size);
   const Slice& a = p.a.slices[0];
   w.k.matmul[(int)p.a.type]({a.data, a.stride, a.end - a.begin, p.rank, p.a.cols, {x, nullptr, nullptr, nullptr}, tokens, n.hidden.data(), p.rank, false});
-  return quantised_hidden(w, p, n.hidden.data(), tokens);
+  return n.hidden_input.split(w.k, p, n.hidden.data(), tokens);
 }
 
 inline Activations tile_of(const Activations& x, uint32_t first_token, uint32_t cols) {
@@ -79,7 +68,7 @@ inline void look_further(Lane& w, uint32_t layer, PredictorSource source) {
   PredictorClock clock{n};
   const NeuronRows& r = w.model.layers[layer].rows;
   const float threshold = w.plan->layers[layer].score_threshold;
-  const Activations hidden = quantised_hidden(w, *p, w.s.hidden.data(), 1);
+  const Activations hidden = n.hidden_input.split(w.k, *p, w.s.hidden.data(), 1);
   const Range mine = share((uint32_t)r.slices.size(), w.lane, w.lanes);
   uint32_t* list = n.candidates.data();
   n.ahead.clear();
@@ -88,7 +77,8 @@ inline void look_further(Lane& w, uint32_t layer, PredictorSource source) {
     const Range all = r.neurons_of(r.slices[i]);
     if (all.begin >= all.end) continue;
     float* scores = n.early.data() + all.begin;
-    w.k.matmul[(int)p->b.type]({b.data, b.stride, b.end - b.begin, all.end - all.begin, p->rank, hidden, 1, scores, r.neurons, false});
+    w.k.matmul[(int)p->b.type]({b.data, b.stride, b.end - b.begin, all.end - all.begin, p->rank, hidden, 2, scores, r.neurons, false});
+    w.k.add(scores, scores + r.neurons, all.end - all.begin);
     w.k.add(scores, p->bias.data() + all.begin, all.end - all.begin);
     const uint32_t named = w.k.select(scores, all.end - all.begin, threshold, false, 0, list);
     n.ahead.push_back({r.slices[i].first, r.first_stride, r.first_stride, list, named});
@@ -226,11 +216,14 @@ struct NeuronLane {
     float* scores = known ? n.early.data() + global : n.scores.data();
     if (!known) {
       const Slice& b = predictor->b.slices[(size_t)(&slice - r.slices.data())];
-      w.k.matmul[(int)predictor->b.type]({b.group(global / kLanes), b.stride, (count + kLanes - 1) / kLanes, count, predictor->rank, hidden, tokens, scores, r.part_neurons, false});
+      w.k.matmul[(int)predictor->b.type]({b.group(global / kLanes), b.stride, (count + kLanes - 1) / kLanes, count, predictor->rank, hidden, 2 * tokens, scores, r.part_neurons, false});
     }
     for (uint32_t t = 0; t < tokens; t++) {
       float* of = scores + (size_t)t * r.part_neurons;
-      if (!known) w.k.add(of, predictor->bias.data() + global, count);
+      if (!known) {
+        w.k.add(of, of + (size_t)tokens * r.part_neurons, count);
+        w.k.add(of, predictor->bias.data() + global, count);
+      }
       const uint32_t named = w.k.select(of, count, plan.score_threshold, false, begin, n.candidates.data());
       confirm(slice, global, begin, n.candidates.data(), named, turn, t);
     }

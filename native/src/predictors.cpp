@@ -75,6 +75,62 @@ Status pack_one(const Model& m, size_t layer, const char* kind, const LowRankPre
 
 }  // namespace
 
+Activations HiddenInput::split(const Kernels& k, const Predictor& p, const float* hidden, uint32_t tokens) {
+  const size_t size = (size_t)tokens * p.rank, blocks = size / kQuantBlock;
+  if (floats.size() < 2 * size) {
+    floats.resize(2 * size);
+    q.resize(2 * size);
+    d.resize(2 * blocks);
+    sum.resize(4 * blocks);
+  }
+  float *whole = floats.data(), *rest = whole + size;
+  std::copy_n(hidden, size, whole);
+  if (p.relu) k.activate[(int)Activation::relu](whole, (uint32_t)size);
+  k.quantize(whole, (uint32_t)size, q.data(), d.data(), sum.data());
+  for (size_t i = 0; i < size; i++) rest[i] = whole[i] - d[i / kQuantBlock] * (float)q[i];
+  k.quantize(rest, (uint32_t)size, q.data() + size, d.data() + blocks, sum.data() + 2 * blocks);
+  return {whole, q.data(), d.data(), sum.data()};
+}
+
+void predictor_scores(const Kernels& k, const Predictor& p, const float* x, uint32_t tokens, float* scores) {
+  const uint32_t rows = (uint32_t)p.bias.size(), padded = (rows + kLanes - 1) / kLanes * kLanes;
+  std::vector<float> hidden((size_t)p.rank), both(2 * (size_t)padded);
+  HiddenInput input;
+  for (uint32_t t = 0; t < tokens; t++) {
+    const Slice& a = p.a.slices[0];
+    k.matmul[(int)p.a.type]({a.data, a.stride, a.end - a.begin, p.rank, p.a.cols, {x + (size_t)t * p.a.cols, nullptr, nullptr, nullptr}, 1, hidden.data(), p.rank, false});
+    const Activations in = input.split(k, p, hidden.data(), 1);
+    for (const Slice& b : p.b.slices)
+      k.matmul[(int)p.b.type]({b.data, b.stride, b.end - b.begin, rows - b.begin * kLanes, p.rank, in, 2, both.data() + b.begin * kLanes, padded, false});
+    k.add(both.data(), both.data() + padded, rows);
+    k.add(both.data(), p.bias.data(), rows);
+    std::copy_n(both.data(), rows, scores + (size_t)t * rows);
+  }
+}
+
+void round_as_packed(LowRankPredictor& p) {
+  for (float& w : p.a) w = f16_to_f32(f32_to_f16(w));
+  const uint32_t padded = (p.rank + kQuantBlock - 1) / kQuantBlock * kQuantBlock;
+  std::vector<float> row(padded, 0.0f);
+  std::vector<uint8_t> raw(row_bytes(TensorType::Q8_0, padded));
+  for (size_t r = 0; r + p.rank <= p.b.size(); r += p.rank) {
+    std::copy_n(p.b.data() + r, p.rank, row.data());
+    quantise_q8_0(row.data(), padded, raw.data());
+    for (uint32_t c = 0; c < p.rank; c++) {
+      const uint8_t* block = raw.data() + row_bytes(TensorType::Q8_0, kQuantBlock) * (c / kQuantBlock);  // a half, then 32 integers
+      uint16_t d;
+      std::memcpy(&d, block, 2);
+      p.b[r + c] = f16_to_f32(d) * (float)(int8_t)block[2 + c % kQuantBlock];
+    }
+  }
+}
+
+void round_as_packed(Predictors& all) {
+  for (auto* list : {&all.mlp, &all.heads})
+    for (auto& p : *list)
+      if (p) round_as_packed(*p);
+}
+
 Status pack_predictors(const Model& model, const Predictors& from, PredictorSet& out) try {
   const size_t layers = model.layers.size();
   for (const auto* list : {&from.mlp, &from.heads})

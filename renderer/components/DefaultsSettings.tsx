@@ -1,6 +1,5 @@
 import { defaultSampling } from '../../electron/contract/entities';
 import type { Settings } from '../../electron/contract/entities';
-import { stopNames } from '../../electron/contract/sparsity';
 import type { Sparsity } from '../../electron/contract/sparsity';
 import { useDebouncedSave } from '../lib/useDebouncedSave';
 import { useStore } from '../store/store';
@@ -34,7 +33,7 @@ export function DefaultsSettings() {
             state={null}
             onChange={(position) => move({ position })}
           />
-          <SparsityToggles value={defaultSparsity} stops={stopNames} measured={false} onChange={move} />
+          <SparsityToggles value={defaultSparsity} state={null} onChange={move} />
         </div>
       </section>
       <section className={css.group}>

@@ -44,12 +44,7 @@ export function SparsitySettings() {
         </>
       )}
       <Calibration state={state} />
-      <SparsityToggles
-        value={sparsity}
-        stops={loaded ? state.stops : stopNames}
-        measured={state.frontier.length > 0}
-        onChange={setSparsity}
-      />
+      <SparsityToggles value={sparsity} state={loaded ? state : null} onChange={setSparsity} />
     </div>
   );
 }

@@ -1,27 +1,29 @@
-import { placeAt } from '../../electron/contract/place';
-import type { Sparsity, StopName } from '../../electron/contract/sparsity';
+import type { Sparsity } from '../../electron/contract/sparsity';
+import { correctionSentence, type Stops } from '../lib/sparsityWords';
 import css from './Sparsity.module.css';
 import { SwitchSetting } from './SwitchSetting';
 
 interface SparsityTogglesProps {
   value: Sparsity;
-  stops: readonly StopName[];
-  /** Whether figures are shown beside them. */
-  measured: boolean;
+  /** Of the model; null where none is meant: then nothing is said of what they cost. */
+  state: Stops | null;
   onChange: (patch: Partial<Sparsity>) => void;
 }
 
-export function SparsityToggles({ value, stops, measured, onChange }: SparsityTogglesProps) {
+export function SparsityToggles({ value, state, onChange }: SparsityTogglesProps) {
   const { position, correction, speculation } = value;
-  const { to } = placeAt(position, stops);
-  const without = measured ? 'The figures above are without it.' : null;
-  const lossless = to === 'dense' || to === 'exact';
+  const without = state && state.frontier.length > 0 ? 'The figures above are without it.' : null;
+  const costs = state && correctionSentence(position, state);
   return (
     <div className={css.toggles}>
       <SwitchSetting
         label="Dense correction"
         hint="Every few tokens computes their keys and values densely again, so that errors do not add up. This costs speed."
-        note={correction ? (speculation || lossless ? 'Idle: nothing is lost here.' : without) : null}
+        note={
+          correction && speculation
+            ? 'Idle: speculation writes dense’s text.'
+            : (costs ?? (correction ? without : null))
+        }
         checked={correction}
         onChange={(correction) => onChange({ correction })}
       />

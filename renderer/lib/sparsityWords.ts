@@ -57,6 +57,20 @@ export function placeSentence(position: number, state: Stops): string {
   return `${lead}: ${about}${figures.speedup.toFixed(1)} times dense speed, ${about}${riseWords(figures.perplexityRatio)}`;
 }
 
+/** What dense correction does at a place; null: nobody measured it there. */
+export function correctionSentence(position: number, { stops, frontier }: Stops): string | null {
+  const { to } = placeAt(position, stops);
+  const point = frontier.find(({ stop }) => stop === to);
+  if (to === 'dense' || to === 'exact') return 'Idle: nothing is lost here.';
+  if (!point) return null;
+  if (!point.corrected) return 'Idle: the keys and values are dense here anyway.';
+  const { speedup, perplexityRatio } = point.corrected;
+  return (
+    `At ${to}: ${formatSpeedup(speedup)} dense instead of ${formatSpeedup(point.speedup)}, ` +
+    `perplexity ${formatRise(perplexityRatio)} instead of ${formatRise(point.perplexityRatio)}.`
+  );
+}
+
 function riseWords(perplexityRatio: number): string {
   const rise = formatRise(perplexityRatio);
   if (rise === '0 %') return 'no more perplexity';

@@ -74,6 +74,63 @@ export async function measureModel(model, { repetitions, threads, peer, peerProb
 }
 
 /**
+ * Decode of a shape that leaves out neurons and heads, beside llama.cpp, which computes all of them, and beside our own dense steps in the
+ * same process.
+ * @param {{label: string, file: string, peerFile: string | null, shape: string, type: string, density: number, heads?: number, tg: number,
+ *   note?: string}} model
+ */
+export async function measureSparse(model, { repetitions, threads, peer, peerProblem }) {
+  const { label, shape, type, density, heads, tg, peerFile, note } = model;
+  const [sparse, dense, theirs, forced] = [[], [], [], []];
+  let used = threads;
+  const sides = {
+    Hunch: async () => {
+      const shares = ['--density', density, ...(heads === undefined ? [] : ['--heads', heads])];
+      const args = [
+        '--shape',
+        shape,
+        '--type',
+        type,
+        '--reps',
+        1,
+        '--pp',
+        0,
+        '--tg',
+        tg,
+        '--threads',
+        threads,
+        ...shares,
+      ];
+      const result = await hunch('bench', ...args.map(String));
+      used = result.threads;
+      sparse.push(result.forced.sparse.tokensPerSecond);
+      dense.push(result.forced.dense.tokensPerSecond);
+      forced.push(result.forced);
+    },
+    ...(peer &&
+      peerFile && {
+        'llama.cpp': async () => {
+          theirs.push((await llamaBench(peer, { file: peerFile, pp: 0, tg, threads: used })).tg);
+        },
+      }),
+  };
+  const failures = await inTurn(repetitions, label, sides);
+  const reason = peer && peerFile ? failures.get('llama.cpp') : peerProblem;
+  const last = forced[forced.length - 1];
+  const percent = (share) => `${(100 * share).toFixed(0)} %`;
+  const metric = `tg${tg}, ${percent(last.sparse.density)} of the neurons${heads === undefined ? '' : `, ${percent(last.headShare)} of the heads`}`;
+  const shared = { label, unit: 'tok/s', threads: used, ...(note ? { note } : {}) };
+  const detail = {
+    ...{ density: last.sparse.density, named: last.sparse.named, headShare: last.headShare },
+    ...{ bytesPerToken: last.sparse.bytesPerToken, predictorShare: last.sparse.predictorShare, oracle: last.oracle },
+  };
+  return [
+    makeRow({ ...shared, metric, peer: 'llama.cpp, dense', ours: sparse, theirs, reason, ...detail }),
+    makeRow({ ...shared, metric, peer: 'Hunch, dense', ours: sparse, theirs: dense, ...detail }),
+  ];
+}
+
+/**
  * Through JavaScript, as a desktop app would use it: a prompt of 128 tokens, 128 tokens out. node-llama-cpp runs with as
  * many threads as Hunch and with one; the better of the two counts.
  */

@@ -7,6 +7,7 @@ export interface BenchmarkOptions {
   repetitions: number;
   threads: number;
   shapes: { shape: string; type: string }[];
+  sparse: { shape: string; type: string; density: number; heads?: number }[];
   nodeLlamaCpp: boolean;
   save: boolean;
 }

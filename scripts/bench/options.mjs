@@ -7,6 +7,8 @@ export const usage = `npm run bench [-- options]: Hunch beside llama.cpp and nod
   --threads N           threads of both sides (one per physical core)
   --gemma PATH          a GGUF of Gemma, too
   --shapes A:T,B:T      random weights in real shapes, e.g. llama-3.2-1b:q4_0,llama-2-7b:q4_k
+  --sparse A:T:D[:H]    a shape whose layers compute the share D of their neurons and H of their heads, e.g.
+                        prosparse-llama-2-7b:q4_0:0.11,opt-6.7b:q4_0:0.10:0.42
   --growth              tok/s after 0, 2048 and 8192 tokens of context, in the shape llama-3.2-1b q4_0
   --no-node             without node-llama-cpp
   --no-save             without a file under bench/results
@@ -24,6 +26,7 @@ export function readOptions(args) {
       threads: { type: 'string', default: '0' },
       gemma: { type: 'string' },
       shapes: { type: 'string' },
+      sparse: { type: 'string' },
       growth: { type: 'boolean', default: false },
       'no-node': { type: 'boolean', default: false },
       'no-save': { type: 'boolean', default: false },
@@ -37,6 +40,7 @@ export function readOptions(args) {
     repetitions: wholeNumber('--reps', values.reps ?? (quick ? '3' : '5'), 1),
     threads: wholeNumber('--threads', values.threads, 0),
     shapes: (values.shapes ?? '').split(',').filter(Boolean).map(readShape),
+    sparse: (values.sparse ?? '').split(',').filter(Boolean).map(readSparse),
     nodeLlamaCpp: !quick && !values['no-node'],
     save: !values['no-save'],
   };
@@ -51,4 +55,14 @@ function readShape(text) {
   const [shape, type, ...rest] = text.split(':');
   if (shape && type && rest.length === 0) return { shape, type: type.toLowerCase() };
   throw new Error(`--shapes must be like llama-3.2-1b:q4_0, but has "${text}".`);
+}
+
+function readSparse(text) {
+  const [shape, type, ...shares] = text.split(':');
+  const [density, heads] = shares.map(Number);
+  const fits = (share) => share > 0 && share <= 1;
+  if (shape && type && shares.length > 0 && shares.length < 3 && shares.map(Number).every(fits)) {
+    return { shape, type: type.toLowerCase(), density, heads };
+  }
+  throw new Error(`--sparse must be like prosparse-llama-2-7b:q4_0:0.11, but has "${text}".`);
 }

@@ -144,6 +144,24 @@ describe('calibrating', () => {
     expect(again.pack.frontier.every(({ speedup }) => speedup < 9)).toBe(true);
   });
 
+  it('writes where it is told to when the model’s own folder is not for that, and is found there first', async () => {
+    const file = copyOf('opt');
+    const packFolder = path.join(path.dirname(file), 'models', 'of the person');
+    const options = { threads: 1, byNeuron: true, packFolder };
+    const runtime = await Runtime.open(file, options);
+    open.push(runtime);
+    const { path: written, pack } = await calibrate(runtime, quick);
+    expect(written).toBe(path.join(packFolder, 'opt.hunchpack'));
+    expect(readdirSync(path.dirname(file)).sort()).toEqual(['models', 'opt.gguf']);
+    expect(runtime.sparsity.state.frontier).toEqual(pack.frontier);
+    await writePack(file, { ...pack, frontier: pack.frontier.slice(0, 1), stops: {} }, null); // as if it came with the model
+    const again = await Runtime.open(file, options);
+    open.push(again);
+    expect(again.sparsity.state.frontier).toEqual(pack.frontier);
+    const elsewhere = await runtimeOf(file);
+    expect(elsewhere.sparsity.state.frontier).toHaveLength(1);
+  });
+
   it('refuses to write a pack that is of no use', async () => {
     const file = copyOf('llama');
     await expect(calibrate(await runtimeOf(file), quick)).rejects.toMatchObject({

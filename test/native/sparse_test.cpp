@@ -2,6 +2,7 @@
 #include <algorithm>
 #include <thread>
 
+#include "predictors.h"
 #include "tiny_model.h"
 
 using namespace hunch;
@@ -348,4 +349,43 @@ TEST_CASE("sparse: plans that do not fit are refused and change nothing") {
   const Plan exact = plan_of(3, MlpRoute::exact);
   CHECK(dense->set_plan(&exact).code == "bad-request");
   CHECK(dense->set_plan(nullptr).ok());
+}
+
+TEST_CASE("predictors: the packed ones say what the rounded factors say in double precision") {
+  for (Isa isa : supported_isas())
+    for (uint32_t rank : {1u, 24u, 64u, 130u}) {
+      const TinyModel model(kRelu);
+      const auto engine = load(model, 3, isa);
+      Random random(4);
+      Predictors p = random_predictors(kRelu, rank, random);
+      REQUIRE(engine->set_predictors(p).ok());
+      round_as_packed(p);
+      const uint32_t width = kRelu.width, tokens = 5;
+      const std::vector<float> x = random.normals(tokens * width);
+      for (uint32_t layer = 0; layer < kRelu.layers; layer++)
+        for (bool heads : {false, true}) {
+          const LowRankPredictor& of = *(heads ? p.heads : p.mlp)[layer];
+          const uint32_t rows = (uint32_t)(of.b.size() / rank);
+          std::vector<float> scores;
+          REQUIRE(engine->predict(layer, heads, x, scores).ok());
+          REQUIRE(scores.size() == (size_t)tokens * rows);
+          double error = 0, norm = 0;
+          for (uint32_t t = 0; t < tokens; t++) {
+            std::vector<double> hidden(rank);
+            for (uint32_t r = 0; r < rank; r++) {
+              for (uint32_t c = 0; c < width; c++) hidden[r] += (double)of.a[r * width + c] * x[t * width + c];
+              if (of.relu) hidden[r] = std::max(0.0, hidden[r]);
+            }
+            for (uint32_t i = 0; i < rows; i++) {
+              double score = of.bias.empty() ? 0 : of.bias[i];
+              for (uint32_t r = 0; r < rank; r++) score += (double)of.b[i * rank + r] * hidden[r];
+              error += (scores[t * rows + i] - score) * (scores[t * rows + i] - score), norm += score * score;
+            }
+          }
+          CHECK(std::sqrt(error / norm) < 1e-4);
+        }
+      std::vector<float> scores;
+      CHECK(engine->predict(kRelu.layers, false, x, scores).code == "bad-request");
+      CHECK(engine->predict(0, false, std::span(x).first(width - 1), scores).code == "bad-request");
+    }
 }

@@ -32,6 +32,13 @@ describe('a row of the report', () => {
 describe('the options of npm run bench', () => {
   it('have defaults; --quick is short', () => {
     expect(readOptions([])).toMatchObject({ repetitions: 5, threads: 0, shapes: [], nodeLlamaCpp: true, save: true });
+    expect(readOptions(['--sparse', 'opt-6.7b:q4_0:0.10:0.42,prosparse-llama-2-7b:q4_0:0.11']).sparse).toEqual([
+      { shape: 'opt-6.7b', type: 'q4_0', density: 0.1, heads: 0.42 },
+      { shape: 'prosparse-llama-2-7b', type: 'q4_0', density: 0.11, heads: undefined },
+    ]);
+    for (const wrong of ['opt-6.7b:q4_0', 'opt-6.7b:q4_0:2', 'opt-6.7b:q4_0:x', 'opt-6.7b:q4_0:0.1:0.2:0.3']) {
+      expect(() => readOptions(['--sparse', wrong])).toThrow('--sparse must be like');
+    }
     expect(readOptions(['--quick'])).toMatchObject({ repetitions: 3, nodeLlamaCpp: false });
     expect(readOptions(['--quick', '--reps', '7', '--no-save'])).toMatchObject({ repetitions: 7, save: false });
   });

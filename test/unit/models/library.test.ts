@@ -33,7 +33,8 @@ describe('a model that comes with Hunch', () => {
     writeFileSync(path.join(ours, embedded.fileName), content);
     const both = new ModelLibrary(folder, [known, embedded], ours);
     expect(await both.list()).toMatchObject([{ state: 'absent' }, { id: 'ours', state: 'available' }]);
-    expect(await both.resolve('ours')).toMatchObject({ path: path.join(ours, 'Ours.gguf') });
+    // What is measured on it is kept with the person's models: its own folder may be read only.
+    expect(await both.resolve('ours')).toMatchObject({ path: path.join(ours, 'Ours.gguf'), packFolder: folder });
     expect(await both.download('ours')).toMatchObject({ state: 'available' });
     await both.verify('ours');
     expect(readdirSync(folder)).toEqual([]);

@@ -1,5 +1,5 @@
 // @vitest-environment happy-dom
-import { cleanup, fireEvent, render, screen, waitFor, within } from '@testing-library/react';
+import { act, cleanup, fireEvent, render, screen, waitFor, within } from '@testing-library/react';
 import userEvent from '@testing-library/user-event';
 import axe from 'axe-core';
 import { Tooltip } from 'radix-ui';
@@ -253,7 +253,18 @@ describe('the toggles', () => {
       return document.getElementById(id)!.textContent!;
     };
     await user.click(screen.getByRole('switch', { name: 'Dense correction' }));
-    expect(hint('Dense correction')).toContain('The figures above are without it.');
+    expect(hint('Dense correction')).toContain('Idle: the keys and values are dense here anyway.');
+    act(() => {
+      const [last] = measured.frontier.slice(-1);
+      const corrected = { tokensPerSecond: 500, speedup: 1.1, perplexityRatio: 1.004 };
+      useStore.setState({
+        sparsity: { ...measured, frontier: [...measured.frontier.slice(0, -1), { ...last!, corrected }] },
+      });
+    });
+    fireEvent.keyDown(slider(), { key: 'End' });
+    expect(hint('Dense correction')).toMatch(
+      /At fast: 1\.10× dense instead of [\d.]+×, perplexity \+0\.4 % instead of/,
+    );
     fireEvent.keyDown(slider(), { key: 'Home' });
     expect(hint('Dense correction')).toContain('Idle: nothing is lost here.');
     expect(hint('Speculation (same text as dense)')).not.toContain('without it');

@@ -87,7 +87,7 @@ describe('the oracle', () => {
     offset: 0,
   });
   const layer = ['attn_q', 'ffn_gate', 'ffn_up', 'ffn_down_t'].map((name) => tensor(`blk.0.${name}.weight`, 100));
-  const speed = { speedup: 1, densities: [], named: 0, predictorShare: 0 };
+  const speed = { speedup: 1, densities: [], named: 0, predictorShare: 0, headsPerLayer: 0 };
 
   it('reads nothing of the neurons that are not needed', () => {
     const spec = { tensors: [...layer, tensor('token_embd.weight', 100)] };

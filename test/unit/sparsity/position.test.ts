@@ -1,6 +1,9 @@
 import { describe, expect, it } from 'vitest';
 import { stopNames, stopPosition } from '../../../electron/contract/sparsity';
+import type { Plan } from '../../../electron/engine/addon';
 import {
+  corrected,
+  correctEvery,
   describe as describePlace,
   exactPlan,
   modelStops,
@@ -161,4 +164,22 @@ describe('names of places', () => {
       expect(message).toContain('dense, exact, careful, balanced, fast, fastest');
     },
   );
+});
+
+describe('dense correction', () => {
+  const lossy = (mlp: 'exact' | 'predicted', gateThreshold: number): Plan => ({
+    layers: [{ mlp, gateThreshold, scoreThreshold: 0, headThreshold: null }],
+    vocabulary: { bits: 4, margin: 1 },
+  });
+
+  it('is only added where keys and values are not dense’s', () => {
+    expect(corrected(lossy('exact', 0))).toEqual(lossy('exact', 0));
+    expect(corrected(lossy('exact', 0.1))).toEqual({ ...lossy('exact', 0.1), correctEvery });
+    expect(corrected(lossy('predicted', 0))).toEqual({ ...lossy('predicted', 0), correctEvery });
+  });
+
+  it('stays with a stop that has it on the way there', () => {
+    const stops = { fast: corrected(lossy('predicted', 0)) };
+    expect(planAt({ stops }, 0.7, 1)?.correctEvery).toBe(correctEvery);
+  });
 });

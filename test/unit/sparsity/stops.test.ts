@@ -6,7 +6,7 @@ import { plan } from './helpers';
 
 const speed = (speedup: number): Speed => ({
   ...{ tokensPerSecond: 100 * speedup, speedup, density: 1 / speedup, densities: [], bytesPerToken: 1e8 / speedup },
-  ...{ named: 0, predictorShare: 0 },
+  ...{ named: 0, predictorShare: 0, headsPerLayer: 0 },
 });
 const dense = pointOf('dense', speed(1), { ratio: 1, kl: 0, agreement: 1 });
 const exact = pointOf('exact', speed(1.4), { ratio: 1, kl: 0, agreement: 1 });
