@@ -5,7 +5,8 @@
  *
  *   header   16 words of 4 bytes, see `decodeFrame`
  *   layers   [layers] 10 words each, see `FrameLayer`
- *   summary: named, computed, active u16 [layers][blocks]; missed u16 [layers][blocks] (audit only); peak f32 [layers][blocks]
+ *   summary: named, computed (each unless `headerFlag` says otherwise), active u16 [layers][blocks]; missed u16 [layers][blocks] (audit
+ *            only); peak f32 [layers][blocks]
  *   record:  states [layers][ceil(neurons / 2)] two neurons a byte, the even one in the low half; counts u32 [layers] of active neurons;
  *            values f32 and gates f32 of the active neurons, layer by layer, by index
  *   heads    flags u8 [layers][heads]; norm f32 [layers][heads]
@@ -33,6 +34,15 @@ export const neuronState = {
   active: 4,
   /** Audit only: its gate would have let something through, but it was not computed. */
   missed: 8,
+} as const;
+
+/** Bits of the header's flags. Sections of a summary that say nothing new are left out. */
+export const headerFlag = {
+  audit: 1,
+  /** No neuron was named: the section is not there. */
+  noneNamed: 2,
+  /** All computed neurons were active: the section is not there. */
+  computedIsActive: 4,
 } as const;
 
 /** Bits of a head's flags. */
@@ -164,6 +174,7 @@ interface Header {
   common: Omit<FrameCommon, 'headFlags' | 'headNorms'>;
   blockSize: number;
   blocks: number;
+  flags: number;
 }
 
 function readHeader(reader: Reader, bytes: Uint8Array, magic: number): Header {
@@ -183,11 +194,13 @@ function readHeader(reader: Reader, bytes: Uint8Array, magic: number): Header {
   }
   const layers: FrameLayer[] = [];
   for (let i = 0; i < layerCount; i++) layers.push(readLayer(reader));
-  const common = { sequence, position, token, layers, neurons, heads, audit: (flags & 1) !== 0, activation };
+  const audit = (flags & headerFlag.audit) !== 0;
+  const common = { sequence, position, token, layers, neurons, heads, audit, activation };
   return {
     common: { ...common, microseconds, bytes: byteCount, denseBytes, predictorMicroseconds },
     blockSize,
     blocks,
+    flags,
   };
 }
 
@@ -216,12 +229,17 @@ function readLayer(reader: Reader): FrameLayer {
 /** Errors: FrameError (cut off, another version, sizes that cannot be). */
 export function decodeFrame(bytes: Uint8Array): SummaryFrame {
   const reader = new Reader(bytes);
-  const { common, blockSize, blocks } = readHeader(reader, bytes, summaryMagic);
+  const { common, blockSize, blocks, flags } = readHeader(reader, bytes, summaryMagic);
   if (blockSize === 0 || blocks !== Math.ceil(common.neurons / blockSize)) {
     throw new FrameError('The activation frame has sizes that cannot be.');
   }
   const cells = common.layers.length * blocks;
-  const [named, computed, active] = [reader.u16s(cells), reader.u16s(cells), reader.u16s(cells)];
+  // A crafted file may leave sections out and claim any size: what is there has to carry the rest.
+  if (cells * 6 > bytes.byteLength) throw new FrameError('The activation frame is cut off.');
+  const named = flags & headerFlag.noneNamed ? new Uint16Array(cells) : reader.u16s(cells);
+  const before = flags & headerFlag.computedIsActive ? null : reader.u16s(cells);
+  const active = reader.u16s(cells);
+  const computed = before ?? active.slice();
   const missed = common.audit ? reader.u16s(cells) : null;
   const peak = reader.f32s(cells);
   return { ...common, blockSize, blocks, named, computed, active, missed, peak, ...readHeads(reader, common) };

@@ -2,6 +2,7 @@ import {
   frameActivations,
   frameRoutes,
   headFlag,
+  headerFlag,
   maxFrameBytes,
   neuronState,
   stateOf,
@@ -51,14 +52,14 @@ class Writer {
   }
 }
 
-function writeHead(writer: Writer, magic: number, frame: SummaryFrame | RecordFrame): void {
+function writeHead(writer: Writer, magic: number, frame: SummaryFrame | RecordFrame, flags = 0): void {
   const [blockSize, blocks] = 'blocks' in frame ? [frame.blockSize, frame.blocks] : [0, 0];
   writer.u32(magic);
   writer.u32(frame.sequence);
   writer.u32(frame.position);
   writer.i32(frame.token);
   for (const value of [frame.layers.length, frame.neurons, frame.heads, blockSize, blocks]) writer.u32(value);
-  writer.u32(frame.audit ? 1 : 0);
+  writer.u32(frame.audit ? flags | headerFlag.audit : flags);
   for (const value of [frame.microseconds, frame.bytes, frame.denseBytes, frame.predictorMicroseconds]) {
     writer.f32(value);
   }
@@ -80,11 +81,19 @@ const tailBytes = ({ layers, heads }: SummaryFrame | RecordFrame): number =>
 
 export function encodeFrame(frame: SummaryFrame): Uint8Array {
   const cells = frame.layers.length * frame.blocks;
-  const counts = (frame.missed ? 4 : 3) * round4(2 * cells);
+  // As the engine does: what says nothing new is left out.
+  const noneNamed = frame.named.every((count) => count === 0);
+  const computedIsActive = frame.computed.every((count, cell) => count === frame.active[cell]);
+  const sections = [
+    ...(noneNamed ? [] : [frame.named]),
+    ...(computedIsActive ? [] : [frame.computed]),
+    ...[frame.active, ...(frame.missed ? [frame.missed] : [])],
+  ];
+  const counts = sections.length * round4(2 * cells);
   const writer = new Writer(new Uint8Array(headBytes(frame) + counts + 4 * cells + tailBytes(frame)));
-  writeHead(writer, 0x31464e48, frame);
-  for (const values of [frame.named, frame.computed, frame.active]) writer.array(values);
-  if (frame.missed) writer.array(frame.missed);
+  const flags = (noneNamed ? headerFlag.noneNamed : 0) | (computedIsActive ? headerFlag.computedIsActive : 0);
+  writeHead(writer, 0x31464e48, frame, flags);
+  for (const values of sections) writer.array(values);
   writer.array(frame.peak);
   writer.array(frame.headFlags);
   writer.array(frame.headNorms);
