@@ -1,5 +1,11 @@
-import { layerValues, neuronState, type RecordFrame, type SummaryFrame } from '../../electron/contract/frames';
-import { blockCode, headCode, level, neuronCode, signedLevel, state } from './states';
+import {
+  layerValues,
+  neuronState,
+  type FrameRoute,
+  type RecordFrame,
+  type SummaryFrame,
+} from '../../electron/contract/frames';
+import { blockCode, firstLevel, headCode, level, neuronCode, signedLevel, state, stateCount } from './states';
 
 /** Cells in rows; `codes` as in states.ts, [rows][columns]. */
 export interface Grid {
@@ -8,6 +14,16 @@ export interface Grid {
   codes: Uint8Array;
   /** Which colours the codes from `firstLevel` on have. */
   scale: 'value' | 'signed';
+  /** Bit n is set where code n, a state, may occur. Absent: look. */
+  states?: number;
+}
+
+/** The states that occur in a grid, in order. */
+export function statesIn(grid: Grid | PackedModel): number[] {
+  let mask = grid.states ?? 0;
+  if (grid.states === undefined && 'codes' in grid)
+    for (const code of grid.codes) if (code < firstLevel) mask |= 1 << code;
+  return Array.from({ length: stateCount }, (_, code) => code).filter((code) => code > 0 && (mask >> code) & 1);
 }
 
 export const blockMeasures = ['state', 'active', 'computed', 'named', 'missed', 'peak'] as const;
@@ -119,33 +135,59 @@ export function layerGrid(
   return { rows, columns, codes, scale: 'value' };
 }
 
-/** Every neuron of the model: each layer takes `ceil(neurons / columns)` lines, layer after layer. States. */
-export function modelGrid(record: RecordFrame, columns: number, into?: Uint8Array): Grid {
-  const { neurons, layers, states } = record;
-  const lines = Math.ceil(neurons / columns);
-  const size = layers.length * lines * columns;
-  const codes = into?.length === size ? into : new Uint8Array(size);
-  const row = Math.ceil(neurons / 2);
-  const tables = new Map<string, Uint8Array>();
-  for (let layer = 0; layer < layers.length; layer++) {
-    const about = layers[layer]!;
-    let table = tables.get(about.route);
-    if (!table) {
-      table = Uint8Array.from({ length: 16 }, (_, bits) => neuronCode(bits, about));
-      tables.set(about.route, table);
-    }
-    let at = layer * lines * columns;
-    const from = layer * row;
-    const pairs = neurons >> 1;
-    for (let i = 0; i < pairs; i++) {
-      const byte = states[from + i]!;
-      codes[at++] = table[byte & 15]!;
-      codes[at++] = table[byte >> 4]!;
-    }
-    if (neurons & 1) codes[at] = table[states[from + pairs]! & 15]!;
-  }
-  return { rows: layers.length * lines, columns, codes, scale: 'value' };
+/** Every neuron of the model, not yet made into cells: each layer takes `lines` lines of `columns`, layer after layer. */
+export interface PackedModel extends Omit<Grid, 'codes'> {
+  lines: number;
+  neurons: number;
+  /** As in a record: two neurons a byte. */
+  bits: Uint8Array;
+  routes: FrameRoute[];
 }
+
+export function packedModel(record: RecordFrame, columns: number): PackedModel {
+  const { neurons, layers, states: bits } = record;
+  const lines = Math.ceil(neurons / columns);
+  // What may occur follows from the sums: no need to look at each of millions.
+  let states = 0;
+  for (const { route, active, computed, named, missed } of layers) {
+    const [activeCode, idleCode] =
+      named > 0 ? [state.namedActive, state.namedIdle] : [state.plainActive, state.plainIdle];
+    if (active > 0) states |= 1 << activeCode;
+    if (Math.max(computed, named) > active) states |= 1 << idleCode;
+    if (missed > 0) states |= 1 << state.missed;
+    if (Math.max(computed, named) < neurons) states |= 1 << (route === 'exact' ? state.shut : state.skipped);
+  }
+  const routes = layers.map(({ route }) => route);
+  return { rows: layers.length * lines, columns, scale: 'value', states, lines, neurons, bits, routes };
+}
+
+/** The cells of a packed model; `into` is used again where it fits. */
+export function unpackModel(
+  { neurons, lines, columns, rows, bits, routes, states }: PackedModel,
+  into?: Uint8Array,
+): Grid {
+  const codes = into?.length === rows * columns ? into : new Uint8Array(rows * columns);
+  const row = Math.ceil(neurons / 2);
+  const tables = new Map<FrameRoute, Uint8Array>();
+  routes.forEach((route, layer) => {
+    let table = tables.get(route);
+    if (!table) {
+      table = Uint8Array.from({ length: 16 }, (_, each) => neuronCode(each, { route }));
+      tables.set(route, table);
+    }
+    const start = layer * lines * columns;
+    const from = layer * row;
+    for (let i = 0; i < neurons - 1; i += 2) {
+      const byte = bits[from + (i >> 1)]!;
+      codes[start + i] = table[byte & 15]!;
+      codes[start + i + 1] = table[byte >> 4]!;
+    }
+    if (neurons & 1) codes[start + neurons - 1] = table[bits[from + (neurons >> 1)]! & 15]!;
+  });
+  return { rows, columns, codes, scale: 'value', states };
+}
+
+export const modelGrid = (record: RecordFrame, columns: number): Grid => unpackModel(packedModel(record, columns));
 
 /** Sign kept, small values spread. */
 export const signedRoot = (value: number, max: number): number =>

@@ -54,7 +54,7 @@ export function layoutOf(
 }
 
 /** Writes the pixels of a grid; `out` is [height][width]. */
-export function paintGrid(out: Uint32Array, layout: Layout, grid: Grid, palette: Palette, gap: number): void {
+export function paintGrid(out: Int32Array, layout: Layout, grid: Grid, palette: Palette, gap: number): void {
   const { width, height, columns, rows } = layout;
   const { codes } = grid;
   for (let y = 0; y < height; y++) {
@@ -77,7 +77,7 @@ export function paintGrid(out: Uint32Array, layout: Layout, grid: Grid, palette:
  * Moves every pixel of `shown` towards `target` by share / 256 (0 … 256); true once they are equal. Two channels at a time, each in its own
  * 16 bits. A share of 256 copies.
  */
-export function blendPixels(shown: Uint32Array, target: Uint32Array, share: number): boolean {
+export function blendPixels(shown: Int32Array, target: Int32Array, share: number): boolean {
   if (share >= 256) {
     shown.set(target);
     return true;
@@ -88,9 +88,9 @@ export function blendPixels(shown: Uint32Array, target: Uint32Array, share: numb
     const to = target[i]!;
     const from = shown[i]!;
     if (to === from) continue;
-    const odd = ((((from >>> 8) & 0xff00ff) * kept + ((to >>> 8) & 0xff00ff) * share) & 0xff00ff00) >>> 0;
-    const even = ((((from & 0xff00ff) * kept + (to & 0xff00ff) * share) >>> 8) & 0xff00ff) >>> 0;
-    const next = (odd | even) >>> 0;
+    const odd = (Math.imul((from >>> 8) & 0xff00ff, kept) + Math.imul((to >>> 8) & 0xff00ff, share)) & 0xff00ff00;
+    const even = ((Math.imul(from & 0xff00ff, kept) + Math.imul(to & 0xff00ff, share)) >>> 8) & 0xff00ff;
+    const next = odd | even;
     // Rounding down would stop short of the target.
     if (next === from) shown[i] = to;
     else {

@@ -16,8 +16,8 @@ const blendMs = 400;
  */
 export class HeatPainter {
   private image: ImageData | null = null;
-  private shown = new Uint32Array(0);
-  private target = new Uint32Array(0);
+  private shown = new Int32Array(0);
+  private target = new Int32Array(0);
   private layout: Layout | null = null;
   private layoutKey = '';
   private changedAt = Number.NEGATIVE_INFINITY;
@@ -30,8 +30,8 @@ export class HeatPainter {
   resize(surface: Surface, width: number, height: number): void {
     if (this.image?.width === width && this.image.height === height) return;
     this.image = surface.createImageData(width, height);
-    this.shown = new Uint32Array(this.image.data.buffer);
-    this.target = new Uint32Array(width * height);
+    this.shown = new Int32Array(this.image.data.buffer);
+    this.target = new Int32Array(width * height);
     this.layoutKey = '';
     this.changedAt = Number.NEGATIVE_INFINITY;
   }

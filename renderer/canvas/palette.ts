@@ -41,17 +41,17 @@ const styles: Record<Theme, Record<number, StateStyle>> = {
   },
 };
 
-/** '#rgb…' or 'rgb(r, g, b)' to the 32 bits of an ImageData pixel on a little-endian machine. */
+/** '#rgb…' or 'rgb(r, g, b)' to the 32 bits of an ImageData pixel on a little-endian machine; signed, which is faster. */
 export function packed(colour: string): number {
   const rgb = /^rgb\((\d+), (\d+), (\d+)\)$/.exec(colour);
   const [r, g, b] = rgb
     ? [Number(rgb[1]), Number(rgb[2]), Number(rgb[3])]
     : [1, 3, 5].map((at) => Number.parseInt(colour.slice(at, at + 2), 16));
-  return ((255 << 24) | (b! << 16) | (g! << 8) | r!) >>> 0;
+  return (255 << 24) | (b! << 16) | (g! << 8) | r!;
 }
 
 /** By row of the pattern: [8][8 columns × 256 codes] pixels. */
-export type Palette = readonly Uint32Array[];
+export type Palette = readonly Int32Array[];
 
 export interface Colours {
   value: Palette;
@@ -73,7 +73,7 @@ const packedToCss = (pixel: number): string =>
 export const stateStyle = (theme: Theme, code: number): StateStyle => styles[theme][code]!;
 
 function paletteOf(theme: Theme, colourOf: (share: number) => string): Palette {
-  const rows = Array.from({ length: 8 }, () => new Uint32Array(8 * 256));
+  const rows = Array.from({ length: 8 }, () => new Int32Array(8 * 256));
   const fill = (code: number, style: StateStyle): void => {
     const [paper, ink] = [packed(style.fill), packed(style.ink)];
     for (let y = 0; y < 8; y++) {

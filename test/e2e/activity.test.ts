@@ -111,19 +111,23 @@ describe('the activation panel', () => {
       return answer.value.frames.map((frame) => (frame ? [...frame] : null));
     }, messageId);
     let missed = 0;
+    let peak = 0;
+    for (const frame of kept) {
+      for (const value of frame ? decodeFrame(Uint8Array.from(frame)).peak : []) peak = Math.max(peak, value);
+    }
+    await panel(page).getByRole('combobox', { name: 'Show', exact: true }).selectOption('peak');
     for (const index of sampled) {
       const engine = decodeFrame(fromBase64(dump[index]!.frameBase64!));
       expect(bits(decodeFrame(Uint8Array.from(kept[index]!))), `token ${index}`).toEqual(bits(engine));
       missed += engine.missed?.reduce((a, b) => a + b, 0) ?? 0;
 
       await goToToken(page, index + 1);
-      const peak = Math.max(...kept.flatMap((frame) => (frame ? [...decodeFrame(Uint8Array.from(frame)).peak] : [])));
       // What is drawn: the pixel in the middle of every cell.
       await expect
         .poll(() => pixels(page, /^Layers and blocks/, engine.layers.length, engine.blocks), {
           message: `token ${index}`,
         })
-        .toEqual(expectedPixels(blockGrid(engine, 'active', peak), await canvasSize(page, /^Layers and blocks/)));
+        .toEqual(expectedPixels(blockGrid(engine, 'peak', peak), await canvasSize(page, /^Layers and blocks/)));
       // What is said: the cell under the cursor.
       const cursor = map(page, /^Layers and blocks/);
       expect(await cursor.getByRole('gridcell').textContent()).toBe(blockWords(engine, 0, 0));
@@ -399,7 +403,8 @@ function size(file: string): number {
 const canvasSize = (page: Page, name: RegExp): Promise<[number, number]> =>
   map(page, name)
     .locator('canvas')
-    .evaluate((canvas: HTMLCanvasElement) => [canvas.width, canvas.height]);
+    .getAttribute('data-pixels')
+    .then((text) => text!.split('x').map(Number) as [number, number]);
 
 /** The pixel in the middle of each cell. */
 function pixels(page: Page, name: RegExp, rows: number, columns: number): Promise<number[]> {
@@ -407,8 +412,11 @@ function pixels(page: Page, name: RegExp, rows: number, columns: number): Promis
     .locator('canvas')
     .evaluate(
       (canvas: HTMLCanvasElement, [rows, columns]) => {
-        const { width, height } = canvas;
-        const data = new Uint32Array(canvas.getContext('2d')!.getImageData(0, 0, width, height).data.buffer);
+        // A worker draws on it: what it shows can be drawn on another.
+        const [width, height] = canvas.dataset.pixels!.split('x').map(Number) as [number, number];
+        const copy = Object.assign(document.createElement('canvas'), { width, height }).getContext('2d')!;
+        copy.drawImage(canvas, 0, 0);
+        const data = new Int32Array(copy.getImageData(0, 0, width, height).data.buffer);
         const found: number[] = [];
         for (let row = 0; row < rows!; row++) {
           for (let column = 0; column < columns!; column++) {

@@ -7,6 +7,7 @@ export const tokenSlider = (page: Page): Locator => panel(page).getByRole('slide
 export const map = (page: Page, name: RegExp): Locator => panel(page).getByRole('grid', { name });
 
 export async function openPanel(page: Page): Promise<void> {
+  await page.getByRole('textbox', { name: 'Message', exact: true }).waitFor();
   await page.keyboard.press('Control+j');
   await panel(page).waitFor();
 }

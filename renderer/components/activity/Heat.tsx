@@ -1,12 +1,13 @@
-import { useEffect, useId, useLayoutEffect, useRef, useState } from 'react';
+import { useId, useLayoutEffect, useRef, useState } from 'react';
 import type { KeyboardEvent, PointerEvent, WheelEvent } from 'react';
-import type { Grid } from '../../activity/cells';
+import type { Grid, PackedModel } from '../../activity/cells';
 import type { Window } from '../../canvas/grid';
-import { HeatPainter } from '../../canvas/heatPainter';
+import { showOn } from '../../canvas/heatStage';
 import { lessMotion } from '../../lib/motion';
+import { useThemeName } from '../../lib/useThemeName';
+import { useStore } from '../../store/store';
 import css from './Heat.module.css';
 import { moveInGrid, panned, ticks, whole, zoomed } from './heatMoves';
-import { useColours } from './useActivity';
 import { useSize } from './useSize';
 
 export interface HeatProps {
@@ -14,7 +15,7 @@ export interface HeatProps {
   label: string;
   rowsTitle: string;
   columnsTitle: string;
-  grid: Grid;
+  grid: Grid | PackedModel;
   /** Lines that belong together (those of one layer). */
   group?: number;
   /** What stands beside a row, under a column. */
@@ -52,39 +53,37 @@ export function Heat({
   const id = useId();
   const plot = useRef<HTMLDivElement>(null);
   const canvas = useRef<HTMLCanvasElement>(null);
-  const [painter] = useState(() => new HeatPainter());
-  const { colours } = useColours();
+  const theme = useThemeName();
+  const scale = useStore((s) => s.look.scale);
   const size = useSize(plot);
+  const ratio = Math.min(2, window.devicePixelRatio || 1);
+  const pixels = { width: Math.round(size.width * ratio), height: Math.round(size.height * ratio) };
   const [own, setOwn] = useState<Window | null>(null);
   const [hover, setHover] = useState<{ row: number; column: number } | null>(null);
   const drag = useRef<{ x: number; y: number; seen: Window } | null>(null);
-  const frame = useRef(0);
   const chosen = shared === undefined ? own : shared;
   const seen = chosen && fits(chosen, grid) ? chosen : whole(grid);
   const setSeen = onSeen ?? setOwn;
   const last = useRef<Window | null>(null);
 
   useLayoutEffect(() => {
-    const context = canvas.current?.getContext('2d', { alpha: false });
-    if (!context || size.width === 0 || size.height === 0) return;
-    const ratio = Math.min(2, window.devicePixelRatio || 1);
-    const [width, height] = [Math.round(size.width * ratio), Math.round(size.height * ratio)];
-    if (canvas.current!.width !== width) canvas.current!.width = width;
-    if (canvas.current!.height !== height) canvas.current!.height = height;
-    painter.still = lessMotion();
-    painter.resize(context, width, height);
+    if (!canvas.current || size.width === 0 || size.height === 0) return;
     const moved = last.current !== null && !equal(last.current, seen);
     last.current = seen;
-    painter.show(grid, colours, seen, group, performance.now(), moved);
-    cancelAnimationFrame(frame.current);
-    const draw = (): void => {
-      if (painter.draw(context, performance.now())) frame.current = requestAnimationFrame(draw);
-    };
-    frame.current = requestAnimationFrame(draw);
+    showOn(canvas.current, {
+      grid,
+      width: pixels.width,
+      height: pixels.height,
+      theme,
+      scale,
+      seen,
+      group,
+      moved,
+      still: lessMotion(),
+    });
     // `seen` is made anew each time.
     // eslint-disable-next-line react-hooks/exhaustive-deps
-  }, [grid, colours, group, size.width, size.height, seen.x, seen.y, seen.columns, seen.rows, painter]);
-  useEffect(() => () => cancelAnimationFrame(frame.current), []);
+  }, [grid, theme, scale, group, size.width, size.height, seen.x, seen.y, seen.columns, seen.rows]);
 
   const cellAt = (event: { clientX: number; clientY: number }): { row: number; column: number } | null => {
     const box = plot.current?.getBoundingClientRect();
@@ -170,7 +169,7 @@ export function Heat({
         onDoubleClick={onOpen}
         onWheel={onWheel}
       >
-        <canvas ref={canvas} className={css.canvas} aria-hidden />
+        <canvas ref={canvas} className={css.canvas} data-pixels={`${pixels.width}x${pixels.height}`} aria-hidden />
         <div
           className={css.cursor}
           aria-hidden
@@ -205,10 +204,11 @@ export function Heat({
   );
 }
 
+type Size = Pick<Grid, 'rows' | 'columns'>;
 const equal = (a: Window, b: Window): boolean =>
   a.x === b.x && a.y === b.y && a.columns === b.columns && a.rows === b.rows;
-const fits = (seen: Window, grid: Grid): boolean => seen.columns <= grid.columns && seen.rows <= grid.rows;
-const clampSeen = (seen: Window, grid: Grid): Window => ({
+const fits = (seen: Window, grid: Size): boolean => seen.columns <= grid.columns && seen.rows <= grid.rows;
+const clampSeen = (seen: Window, grid: Size): Window => ({
   ...seen,
   x: Math.min(grid.columns - seen.columns, Math.max(0, seen.x)),
   y: Math.min(grid.rows - seen.rows, Math.max(0, seen.y)),

@@ -1,15 +1,24 @@
-import { useLayoutEffect, useRef } from 'react';
-import type { Grid } from '../../activity/cells';
-import { stateCount, stateWords } from '../../activity/states';
+import { useLayoutEffect, useMemo, useRef } from 'react';
+import { statesIn, type Grid, type PackedModel } from '../../activity/cells';
+import { stateWords } from '../../activity/states';
 import { packed, scaleColour, signedColour, stateStyle } from '../../canvas/palette';
 import { useThemeName } from '../../lib/useThemeName';
 import { useStore } from '../../store/store';
 import css from './Legend.module.css';
 
 /** What the states that occur look like, and, where there is a scale, what its ends mean. */
-export function Legend({ grid, from, to, note }: { grid: Grid; from?: string; to?: string; note?: string }) {
-  const seen = new Set(grid.codes);
-  const states = [...seen].filter((code) => code > 0 && code < stateCount).sort((a, b) => a - b);
+export function Legend({
+  grid,
+  from,
+  to,
+  note,
+}: {
+  grid: Grid | PackedModel;
+  from?: string;
+  to?: string;
+  note?: string;
+}) {
+  const states = useMemo(() => statesIn(grid), [grid]);
   return (
     <ul className={css.legend} aria-label="Legend">
       {from !== undefined && (
@@ -38,7 +47,7 @@ function Swatch({ code }: { code: number }) {
     const context = canvas.current?.getContext('2d');
     if (!context) return;
     const image = context.createImageData(24, 16);
-    const pixels = new Uint32Array(image.data.buffer);
+    const pixels = new Int32Array(image.data.buffer);
     const { fill, ink, pattern } = stateStyle(theme, code);
     const [paper, mark] = [packed(fill), packed(ink)];
     for (let i = 0; i < pixels.length; i++) {

@@ -1,6 +1,13 @@
 import { useMemo, useRef } from 'react';
 import { layerValues, stateOf, type RecordFrame } from '../../../electron/contract/frames';
-import { layerGrid, layerPeak, modelGrid, neuronMeasures, wrapColumns, type NeuronMeasure } from '../../activity/cells';
+import {
+  layerGrid,
+  layerPeak,
+  packedModel,
+  neuronMeasures,
+  wrapColumns,
+  type NeuronMeasure,
+} from '../../activity/cells';
 import { neuronCode, stateWords } from '../../activity/states';
 import { formatValue, neuronWords } from '../../activity/words';
 import { useStore } from '../../store/store';
@@ -31,7 +38,7 @@ function Model({ record }: { record: RecordFrame }) {
   const wide = Math.sqrt(neurons * layers.length * aspect);
   const lines = Math.max(1, Math.round(neurons / Math.min(neurons, wide)));
   const columns = Math.ceil(neurons / lines);
-  const grid = useMemo(() => modelGrid(record, columns), [record, columns]);
+  const grid = useMemo(() => packedModel(record, columns), [record, columns]);
   const layer = Math.min(layers.length - 1, spot.layer);
   const neuron = Math.min(neurons - 1, spot.neuron);
   const placeOf = (row: number, column: number): { layer: number; neuron: number } => ({

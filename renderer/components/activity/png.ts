@@ -1,4 +1,5 @@
-import { stateCount, stateWords } from '../../activity/states';
+import { statesIn } from '../../activity/cells';
+import { stateWords } from '../../activity/states';
 import type { Picture } from '../../activity/svg';
 import { layoutOf, paintGrid } from '../../canvas/grid';
 import { coloursOf, packed, stateStyle } from '../../canvas/palette';
@@ -12,7 +13,7 @@ export async function writePng(picture: Picture): Promise<Uint8Array> {
   const { grid, theme, title, caption, rowsTitle, columnsTitle } = picture;
   const cell = Math.max(1, Math.min(14, Math.floor(1000 / grid.columns)));
   const [width, height] = [grid.columns * cell, grid.rows * cell];
-  const states = [...new Set(grid.codes)].filter((code) => code > 0 && code < stateCount).sort((a, b) => a - b);
+  const states = statesIn(grid);
   const total = margin.top + height + 34 + states.length * 20 + caption.length * 17 + 12;
   const canvas = document.createElement('canvas');
   canvas.width = (margin.left + Math.max(width, 620) + margin.right) * scale;
@@ -27,13 +28,13 @@ export async function writePng(picture: Picture): Promise<Uint8Array> {
   const colours = coloursOf(theme, picture.scale);
   const seen = { x: 0, y: 0, columns: grid.columns, rows: grid.rows };
   const layout = layoutOf(grid, image.width, image.height, seen);
-  paintGrid(new Uint32Array(image.data.buffer), layout, grid, colours[grid.scale], colours.gap);
+  paintGrid(new Int32Array(image.data.buffer), layout, grid, colours[grid.scale], colours.gap);
   context.putImageData(image, margin.left * scale, margin.top * scale);
 
   let y = margin.top + height + 34;
   for (const code of states) {
     const swatch = context.createImageData(24 * scale, 14 * scale);
-    const pixels = new Uint32Array(swatch.data.buffer);
+    const pixels = new Int32Array(swatch.data.buffer);
     const { fill, ink: mark, pattern } = stateStyle(theme, code);
     const [paper, line] = [packed(fill), packed(mark)];
     for (let i = 0; i < pixels.length; i++) {

@@ -3,9 +3,7 @@ import type { NeuronRates } from '../../../electron/contract/activity';
 import { decodeRecord, type RecordFrame, type SummaryFrame } from '../../../electron/contract/frames';
 import type { Source } from '../../activity/source';
 import { api } from '../../api';
-import { coloursOf, type Colours } from '../../canvas/palette';
 import { Kept, useFetched, type Fetched } from '../../lib/useFetched';
-import { useThemeName } from '../../lib/useThemeName';
 import { useStore } from '../../store/store';
 
 /** The source that is looked at; drawn again when tokens come. */
@@ -26,7 +24,7 @@ export function useFrame(source: Source | null, token: number): SummaryFrame | n
   return frame;
 }
 
-const records = new Kept<RecordFrame | 'none'>(10);
+const records = new Kept<RecordFrame | 'none'>(24);
 
 /** Every neuron of a token; 'none' where the ring does not hold it. */
 export function useRecord(source: Source | null, token: number): Fetched<RecordFrame | 'none'> {
@@ -53,12 +51,6 @@ export const useRates = (sourceId: string | null, version: string | null): Fetch
   useFetched(version === null ? null : `${sourceId ?? 'session'} ${version}`, rates, () =>
     api.activity.rates(sourceId),
   );
-
-export function useColours(): { colours: Colours; theme: 'light' | 'dark' } {
-  const theme = useThemeName();
-  const scale = useStore((s) => s.look.scale);
-  return { colours: coloursOf(theme, scale), theme };
-}
 
 /** Runs the looked-at reply again along its own tokens, noting every neuron, and looks at that. */
 export async function analyse(messageId: string): Promise<void> {

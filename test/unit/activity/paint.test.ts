@@ -20,7 +20,7 @@ describe('painting', () => {
   it('gives each cell its pixels, with gaps where there is room', () => {
     const grid = gridOf(2, 2, [level(0), level(1), level(0.5), level(0.25)]);
     const layout = layoutOf(grid, 12, 12, { x: 0, y: 0, columns: 2, rows: 2 });
-    const out = new Uint32Array(144);
+    const out = new Int32Array(144);
     paintGrid(out, layout, grid, colours.value, colours.gap);
     expect(out[0]).toBe(packed(scaleColour('viridis', 0)));
     expect(out[5]).toBe(colours.gap);
@@ -50,14 +50,14 @@ describe('painting', () => {
 
 describe('blending', () => {
   it('comes to the target from any colour', () => {
-    const target = Uint32Array.from([0xff000000, 0xffffffff, 0xff123456, 0xff0000ff]);
-    const shown = Uint32Array.from([0xffffffff, 0xff000000, 0xff654321, 0xffff0000]);
+    const target = Int32Array.from([0xff000000, 0xffffffff, 0xff123456, 0xff0000ff]);
+    const shown = Int32Array.from([0xffffffff, 0xff000000, 0xff654321, 0xffff0000]);
     let steps = 0;
     while (!blendPixels(shown, target, 64)) expect(++steps).toBeLessThan(100);
     expect(shown).toEqual(target);
-    const half = Uint32Array.from([0xff000000]);
-    blendPixels(half, Uint32Array.from([0xffc86432]), 128);
-    expect(half[0]).toBe(0xff643219);
+    const half = Int32Array.from([0xff000000]);
+    blendPixels(half, Int32Array.from([0xffc86432]), 128);
+    expect(half[0]).toBe(0xff643219 | 0);
   });
 
   it('lets nothing flash: ten changes a second keep less than a tenth of their contrast', () => {
@@ -110,7 +110,7 @@ describe('blending', () => {
   });
 });
 
-function fakeSurface(): Surface & { pixels(): Uint32Array } {
+function fakeSurface(): Surface & { pixels(): Int32Array } {
   let last: ImageData | null = null;
   return {
     createImageData: ((width: number, height: number) => ({
@@ -119,7 +119,7 @@ function fakeSurface(): Surface & { pixels(): Uint32Array } {
       data: new Uint8ClampedArray(width * height * 4),
     })) as Surface['createImageData'],
     putImageData: (image: ImageData) => void (last = image),
-    pixels: () => new Uint32Array(last!.data.buffer),
+    pixels: () => new Int32Array(last!.data.buffer),
   };
 }
 
