@@ -70,17 +70,22 @@ function keep(waiting: ReplyEvent[], event: ReplyEvent): void {
   if (before?.type === 'text' && event.type === 'text') {
     waiting[at] = { ...event, text: before.text + event.text };
   } else if (before?.type === 'frames' && event.type === 'frames') {
-    waiting[at] = newest({
-      ...before,
-      tokens: [...before.tokens, ...event.tokens],
-      frames: [...before.frames, ...event.frames],
-    });
+    waiting[at] = join(before, event);
   } else if (before) waiting[at] = event;
   else waiting.push(event);
 }
 
-/** The page gets the ones left out from the database (`activity.reply`). */
-function newest(event: Extract<ReplyEvent, { type: 'frames' }>): ReplyEvent {
-  const over = Math.max(event.tokens.length - maxUnheardFrames, 0);
-  return { ...event, from: event.from + over, tokens: event.tokens.slice(over), frames: event.frames.slice(over) };
+type FramesEvent = Extract<ReplyEvent, { type: 'frames' }>;
+
+/** Tokens follow on one another, or come again with their frames. The page gets the ones left out from the database (`activity.reply`). */
+function join(before: FramesEvent, event: FramesEvent): FramesEvent {
+  const [tokens, frames] = [[...before.tokens], [...before.frames]];
+  for (const [i, token] of event.tokens.entries()) {
+    const at = event.from + i - before.from;
+    if (at < 0) continue;
+    tokens[at] = token;
+    frames[at] = event.frames[i] ?? null;
+  }
+  const over = Math.max(tokens.length - maxUnheardFrames, 0);
+  return { ...before, from: before.from + over, tokens: tokens.slice(over), frames: frames.slice(over) };
 }

@@ -16,13 +16,6 @@ export interface KeptActivityOptions {
   log(line: string): void;
 }
 
-/**
- * While a reply is written, one chunk a second: packing takes the processor from the engine, which can write 500 tokens in that time. Above
- * so many bytes that wait, and at the reply's end, as fast as it goes.
- */
-const restMs = 1000;
-const mostWaiting = 128 * 2 ** 20;
-
 interface Chunk {
   firstToken: number;
   tokens: ActivityToken[];
@@ -45,10 +38,6 @@ interface Live {
   ended: boolean;
   /** There were frames in this run. */
   watched: boolean;
-  /** Bytes of frames in `chunks`. */
-  bytes: number;
-  /** Ends the rest between two chunks. */
-  wake: () => void;
 }
 
 /**
@@ -68,7 +57,7 @@ export class KeptActivity {
     } catch (error) {
       this.fail(error);
     }
-    const fresh = { chunks: [], saving: Promise.resolve(), bytes: 0, wake: () => {} };
+    const fresh = { chunks: [], saving: Promise.resolve() };
     const again = { modelId, first, dropped: false, ended: false, watched: false };
     // A continued reply may still be saving its first part.
     this.live.set(messageId, Object.assign(this.live.get(messageId) ?? { ...fresh, ...again }, again));
@@ -84,10 +73,8 @@ export class KeptActivity {
       if (!open || open.closed) live.chunks.push((open = { firstToken, tokens: [], frames: [], closed: false }));
       open.tokens.push(token);
       open.frames.push(frames[i] ?? null);
-      live.bytes += frames[i]?.byteLength ?? 0;
       if (open.tokens.length === chunkTokens) this.save(messageId, live, open);
     }
-    if (live.bytes > mostWaiting) live.wake();
   }
 
   /** The reply is over; resolves when its frames are on the disk. */
@@ -97,7 +84,6 @@ export class KeptActivity {
     const open = live.chunks[live.chunks.length - 1];
     if (open && !open.closed) this.save(messageId, live, open);
     live.ended = true;
-    live.wake();
     await live.saving;
     if (live.ended && this.live.get(messageId) === live) this.live.delete(messageId);
     if (live.watched && !live.dropped) await this.keepOrigin(messageId, live.modelId);
@@ -115,7 +101,6 @@ export class KeptActivity {
       }
       live.chunks = [];
       live.dropped = true;
-      live.wake();
     }
     this.live.clear();
   }
@@ -172,15 +157,12 @@ export class KeptActivity {
         if (live.dropped) return;
         this.append(messageId, chunk, frames);
         live.chunks = live.chunks.filter((one) => one !== chunk);
-        live.bytes -= chunk.frames.reduce((sum, frame) => sum + (frame?.byteLength ?? 0), 0);
         this.told = false;
       } catch (error) {
         live.dropped = true;
         live.chunks = [];
-        live.bytes = 0;
         this.fail(error);
       }
-      await rest(live);
     });
   }
 
@@ -209,15 +191,4 @@ export class KeptActivity {
         : `What the model computes is not kept with this reply any more. ${message}`;
     this.options.onProblem({ code, message: why });
   }
-}
-
-function rest(live: Live): Promise<void> {
-  if (live.ended || live.dropped || live.bytes > mostWaiting) return Promise.resolve();
-  return new Promise((resolve) => {
-    const timer = setTimeout(resolve, restMs);
-    live.wake = () => {
-      clearTimeout(timer);
-      resolve();
-    };
-  });
 }

@@ -186,8 +186,10 @@ export class Replies {
         return live.note({ provenance: { ...provenance, sparsity: trail(before, event.made) } });
       }
       if (event.type === 'frames') {
-        running.stream(event);
-        return activity.add(reply.id, event);
+        const { whole, ...frames } = event;
+        running.stream(frames);
+        if (whole) activity.add(reply.id, event);
+        return;
       }
       running.tokens = event.tokens;
       live.append(event.text);

@@ -8,7 +8,10 @@ import type { Message } from './entities';
 export type ReplyEvent =
   | { type: 'prefill'; done: number; total: number } // prompt tokens
   | { type: 'text'; text: string; tokens: number; tokensPerSecond: number } // appended text; totals so far
-  /** While `activity.watch` is on: tokens [from, from + tokens.length) of this run with their frames (contract/frames.ts). */
+  /**
+   * While `activity.watch` is on: tokens [from, from + tokens.length) of this run with their frames (contract/frames.ts). While a fast
+   * model writes, only the newest frames come; tokens whose frames were left out (null) come again with them, `done` at the latest.
+   */
   | { type: 'frames'; from: number; tokens: ActivityToken[]; frames: (Uint8Array | null)[] }
   | { type: 'done'; message: Message }; // status complete, stopped, interrupted or failed; closes the port
 

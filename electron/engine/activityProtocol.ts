@@ -17,6 +17,7 @@ export const framesSchema = z.object({
   from: index,
   tokens: z.array(token),
   frames: z.array(bytesSchema.nullable()),
+  whole: z.boolean(),
 });
 
 /** Where records go: a file of at most `bytes`; 0 = nowhere. */

@@ -8,6 +8,8 @@ export interface FramesProgress {
   from: number;
   tokens: ActivityToken[];
   frames: (Uint8Array | null)[];
+  /** False: some frames are missing; the same tokens come again with theirs. */
+  whole: boolean;
 }
 
 /** A frame's number of its step: the second word of its header (contract/frames.ts). */
@@ -50,6 +52,7 @@ export class ActivityTrail {
       from,
       tokens: this.source.ids.slice(this.base + from).map((id) => ({ id, text: this.textOf(id) })),
       frames: [...new Array<null>(missed).fill(null), ...frames],
+      whole: true,
     };
   }
 }

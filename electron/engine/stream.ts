@@ -20,7 +20,7 @@ export class Coalescer {
 
   push(event: ReplyProgress): void {
     // The kinds keep their order: prefill ends before text begins, so a new kind sends the old one on its way. Text and frames take turns.
-    if (this.pending.some(({ type }) => type !== event.type && !(isOutput(type) && isOutput(event.type)))) this.flush();
+    if (this.pending.some((one) => !goTogether(one, event))) this.flush();
     this.add(event);
     const wait = this.lastSent + intervalMs - this.now();
     if (wait <= 0) this.flush();
@@ -47,13 +47,19 @@ export class Coalescer {
     } else if (before.type === 'text' && event.type === 'text') {
       this.pending[at] = { ...event, text: before.text + event.text };
     } else if (before.type === 'frames' && event.type === 'frames') {
-      // Joined in place: a reply's frames follow on one another without gaps.
-      before.tokens.push(...event.tokens);
-      before.frames.push(...event.frames);
+      const [tokens, frames] = [before.tokens.concat(event.tokens), before.frames.concat(event.frames)];
+      this.pending[at] = { ...before, tokens, frames };
     } else {
       this.pending[at] = event;
     }
   }
 }
 
-const isOutput = (type: ReplyProgress['type']): boolean => type === 'text' || type === 'frames';
+const isOutput = ({ type }: ReplyProgress): boolean => type === 'text' || type === 'frames';
+
+function goTogether(one: ReplyProgress, other: ReplyProgress): boolean {
+  if (one.type === 'frames' && other.type === 'frames') {
+    return one.whole === other.whole && one.from + one.tokens.length === other.from;
+  }
+  return one.type === other.type || (isOutput(one) && isOutput(other));
+}

@@ -1,6 +1,7 @@
 import { HunchError, type ErrorBody } from '../contract/errors';
 import { calibrate } from '../sparsity/calibrate';
 import { ActivityAnswers } from './activityAnswers';
+import { FramesPace } from './framesPace';
 import { fromWorkerSchema, toWorkerSchema, type FromWorker, type ToWorker } from './protocol';
 import { Runtime, type ReplyRequest, type RunningReply } from './runtime';
 import { Coalescer } from './stream';
@@ -61,18 +62,24 @@ async function load(message: Extract<ToWorker, { type: 'load' }>): Promise<void>
 
 async function reply({ replyId, request }: Extract<ToWorker, { type: 'reply' }>): Promise<void> {
   const stream = new Coalescer((event) => send({ ...event, replyId }));
+  const frames = new FramesPace((event) => stream.push(event));
   const entry: Entry = { request, run: null, stopped: false };
   replies.set(replyId, entry);
   try {
     await loading;
     if (!runtime) throw new HunchError('engine-unavailable', 'No model is loaded. Choose one in the model list.');
-    const run = runtime.reply({ ...entry.request, source: replyId }, (event) => stream.push(event));
+    const run = runtime.reply({ ...entry.request, source: replyId }, (event) => {
+      if (event.type === 'frames') frames.push(event);
+      else stream.push(event);
+    });
     entry.run = run;
     if (entry.stopped) run.stop();
     const { stats, seed } = await run.promise;
+    frames.end();
     stream.flush();
     send({ type: 'ended', replyId, stats, seed });
   } catch (error) {
+    frames.end();
     stream.flush();
     send({ type: 'failed', replyId, error: describe(error) });
   } finally {

@@ -53,7 +53,7 @@ async function reply(source: string, chatKey = source) {
   const events: ReplyProgress[] = [];
   const request = { chatKey, systemPrompt: '', messages: [question], sampling, sparsity };
   await host.reply(source, 'sparse', request, (event) => events.push(event)).promise;
-  const told = events.filter((event): event is FramesProgress => event.type === 'frames');
+  const told = events.filter((event): event is FramesProgress => event.type === 'frames' && event.whole);
   return {
     source,
     events,
@@ -78,19 +78,15 @@ describe('the engine’s process', () => {
     host.watch({ mode: 'full', auditEvery: 4 });
     const watched = await reply('watched');
     expect(watched.text).toBe(before.text);
-    let [text, told] = ['', 0];
+    // Live ones, too, come behind the text of their tokens.
+    let text = '';
     for (const event of watched.events) {
       if (event.type === 'text') text += event.text;
       if (event.type !== 'frames') continue;
-      expect(event.from).toBe(told);
-      told += event.tokens.length;
-      expect(text).toBe(
-        watched.tokens
-          .slice(0, told)
-          .map((token) => token.text)
-          .join(''),
-      );
+      const before = watched.tokens.slice(0, event.from + event.tokens.length);
+      expect(text.startsWith(before.map((token) => token.text).join(''))).toBe(true);
     }
+    expect(watched.frames.filter((frame) => frame)).toHaveLength(59);
     expect(statSync(ring.path).size).toBeLessThanOrEqual(ring.bytes);
     for (const index of [1, 20, 59]) {
       const { record } = await host.ask<'record'>({ kind: 'record', source: 'watched', index });

@@ -13,7 +13,7 @@ const shape = { layers: 4, neurons: 100, heads: 4 };
 const frameOf = (index: number): Uint8Array => encodeFrame(patternFrame(shape, index));
 /** The first token of a run has none. */
 const run = (from: number, count: number): FramesProgress => ({
-  ...{ type: 'frames', from },
+  ...{ type: 'frames', from, whole: true },
   tokens: Array.from({ length: count }, (_, i) => ({ id: from + i, text: `t${from + i} ` })),
   frames: Array.from({ length: count }, (_, i) => (from + i === 0 ? null : frameOf(from + i))),
 });
@@ -71,7 +71,7 @@ describe('frames kept with a message', () => {
     const all = run(0, 200);
     for (let at = 0; at < 200; at += 7) {
       const part = { tokens: all.tokens.slice(at, at + 7), frames: all.frames.slice(at, at + 7) };
-      kept.add(first, { type: 'frames', from: at, ...part });
+      kept.add(first, { type: 'frames', from: at, ...part, whole: true });
     }
     // While it is written, too.
     expect(kept.total(first)).toBe(200);

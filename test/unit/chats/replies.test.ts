@@ -66,6 +66,7 @@ function setup(file?: string) {
           frames: (from: number, frames: (Uint8Array | null)[]) =>
             onEvent({
               type: 'frames',
+              whole: true,
               from,
               frames,
               tokens: frames.map((_, i) => ({ id: from + i, text: `${from + i} ` })),

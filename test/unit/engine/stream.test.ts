@@ -63,7 +63,7 @@ describe('Coalescer', () => {
 describe('Coalescer with frames', () => {
   const frames = (from: number): ReplyProgress => ({
     ...{ type: 'frames', from, tokens: [{ id: from, text: `${from} ` }] },
-    frames: [Uint8Array.of(from)],
+    ...{ frames: [Uint8Array.of(from)], whole: true },
   });
 
   it('sends at most 60 events of a kind a second, in order, none lost, text first', () => {

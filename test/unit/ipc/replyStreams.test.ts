@@ -104,4 +104,22 @@ describe('ReplyStreams', () => {
     streams.receive('r', frames(5002, 1));
     expect(got[2]).toEqual(frames(5002, 1));
   });
+
+  it('takes frames that come later than their tokens', () => {
+    const streams = new ReplyStreams();
+    const tokens = [0, 1, 2, 3].map((id) => ({ id, text: 'x' }));
+    const frame = (i: number) => Uint8Array.of(i);
+    streams.open('r');
+    streams.receive('r', { type: 'frames', from: 0, tokens: tokens.slice(0, 2), frames: [null, frame(1)] });
+    streams.receive('r', { type: 'frames', from: 2, tokens: tokens.slice(2), frames: [null, frame(3)] });
+    streams.receive('r', {
+      type: 'frames',
+      from: 0,
+      tokens: tokens.slice(0, 3),
+      frames: [frame(0), frame(1), frame(2)],
+    });
+    const got: ReplyEvent[] = [];
+    streams.listen('r', (event) => got.push(event));
+    expect(got).toEqual([{ type: 'frames', from: 0, tokens, frames: [0, 1, 2, 3].map(frame) }]);
+  });
 });
