@@ -1,4 +1,5 @@
 import type { Source } from './source';
+import { canMiss } from './states';
 
 /** A cell that a spreadsheet takes as text, whatever is in it. */
 export function csvCell(value: string | number): string {
@@ -30,7 +31,7 @@ export function writeCsv({ track, provenance, label }: Source): Uint8Array {
     if (!frame) continue;
     const { id, text } = track.tokens[i]!;
     frame.layers.forEach((layer, number) => {
-      const missed = frame.audit && layer.names ? layer.missed : '';
+      const missed = frame.audit && canMiss(layer) ? layer.missed : '';
       const cells = [
         ...[i, id, text, frame.position, frame.audit ? 1 : 0, number, layer.route, layer.named, layer.computed],
         ...[layer.active, missed, frame.neurons, layer.headsComputed, frame.heads],

@@ -1,4 +1,5 @@
 import type { FrameRoute, SummaryFrame } from '../../electron/contract/frames';
+import { canMiss } from './states';
 import type { FrameTrack } from './track';
 
 /** One line of the table: a layer in one token, or the mean over several. */
@@ -29,7 +30,7 @@ interface Sums {
   microseconds: number;
   bytes: number;
   denseBytes: number;
-  // audit tokens in which the layer names neurons
+  // audit tokens in which the layer can miss neurons
   auditNamed: number;
   auditNamedActive: number;
   auditActive: number;
@@ -79,10 +80,12 @@ export class LayerTotals {
       sum.microseconds += layer.microseconds;
       sum.bytes += layer.bytes;
       sum.denseBytes += layer.denseBytes;
-      if (!frame.audit || !layer.names) return;
+      if (!frame.audit || !canMiss(layer)) return;
       sum.audits++;
-      sum.auditNamed += layer.named;
-      sum.auditNamedActive += layer.active;
+      if (layer.names) {
+        sum.auditNamed += layer.named;
+        sum.auditNamedActive += layer.active;
+      }
       sum.auditActive += layer.active + layer.missed;
       sum.auditMissed += layer.missed;
     });

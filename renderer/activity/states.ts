@@ -34,6 +34,13 @@ export const stateWords: Record<number, string> = {
   [state.shut]: 'gate read and closed',
 };
 
+/** Can this layer miss a neuron that would have been active? Then an audit token knows whether it did. */
+export const canMiss = ({
+  route,
+  names,
+  gateThreshold,
+}: Pick<FrameLayer, 'route' | 'names' | 'gateThreshold'>): boolean => names || (route === 'exact' && gateThreshold > 0);
+
 /** `bits`: of `neuronState`. */
 export function neuronCode(bits: number, { route }: Pick<FrameLayer, 'route'>): number {
   if (bits & neuronState.missed) return state.missed;

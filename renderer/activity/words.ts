@@ -2,7 +2,7 @@ import { headFlag, neuronState, stateOf, type RecordFrame, type SummaryFrame } f
 import { formatBytes, formatCount } from '../lib/format';
 import { blockLength } from './cells';
 import type { Source } from './source';
-import { neuronCode, stateWords } from './states';
+import { canMiss, neuronCode, stateWords } from './states';
 
 /** A token as one sees it: spaces, line ends and what has no shape made visible. */
 export function tokenWords(text: string): string {
@@ -35,12 +35,13 @@ export function blockWords(frame: SummaryFrame, layer: number, block: number): s
   const size = blockLength(frame, block);
   const first = block * frame.blockSize;
   const place = `Layer ${layer}, neurons ${first} to ${first + size - 1}`;
-  const { route, names } = frame.layers[layer]!;
+  const about = frame.layers[layer]!;
+  const { route, names } = about;
   const parts = [
     ...(names ? [`${frame.named[at]} predicted`] : [`${route} route`]),
     `${frame.computed[at]} of ${size} computed`,
     `${frame.active[at]} active`,
-    ...(frame.missed && names ? [`${frame.missed[at]} missed`] : []),
+    ...(frame.missed && canMiss(about) ? [`${frame.missed[at]} missed`] : []),
     frame.computed[at]! > 0 ? `peak ${formatValue(frame.peak[at]!)}` : 'values not known',
   ];
   return `${place}: ${parts.join(', ')}.`;

@@ -23,9 +23,14 @@ export const capture = (page: Page, mode: string): Promise<void> =>
 export async function goToToken(page: Page, number: number): Promise<void> {
   const slider = tokenSlider(page);
   await slider.focus();
-  const at = Number(await slider.getAttribute('aria-valuenow'));
+  let at = Number(await slider.getAttribute('aria-valuenow'));
+  if (Math.abs(number - at) > number) {
+    await page.keyboard.press('Home');
+    at = 1;
+  }
   const key = number > at ? 'ArrowRight' : 'ArrowLeft';
-  for (let i = 0; i < Math.abs(number - at); i++) await page.keyboard.press(key);
+  for (let i = Math.abs(number - at); i > 0; i--) await page.keyboard.press(key);
+  await panel(page).locator(`[role=slider][aria-label=Token][aria-valuenow="${number}"]`).waitFor();
 }
 
 /** Waits until no run is going on. */

@@ -8,7 +8,7 @@ import {
 } from '../../activity/cells';
 import type { SummaryFrame } from '../../../electron/contract/frames';
 import type { Source } from '../../activity/source';
-import { stateWords, blockCode, headCode } from '../../activity/states';
+import { blockCode, canMiss, headCode, stateWords } from '../../activity/states';
 import { blockWords, formatValue, headWords } from '../../activity/words';
 import { useStore } from '../../store/store';
 import css from './Activity.module.css';
@@ -112,7 +112,7 @@ function blockRow(frame: SummaryFrame, at: number): string[] {
     about.names ? String(counts.named) : '–',
     String(counts.computed),
     String(counts.active),
-    frame.missed && about.names ? String(counts.missed) : '–',
+    frame.missed && canMiss(about) ? String(counts.missed) : '–',
     counts.computed > 0 ? formatValue(frame.peak[at]!) : 'unknown',
   ];
 }

@@ -1,5 +1,5 @@
 import { ChevronFirst, ChevronLast, ChevronLeft, ChevronRight, Pause, Play, Radio } from 'lucide-react';
-import { useEffect, useLayoutEffect, useRef, useState } from 'react';
+import { useEffect, useLayoutEffect, useMemo, useRef, useState } from 'react';
 import type { KeyboardEvent, PointerEvent } from 'react';
 import { tokenSentence, tokenWords } from '../../activity/words';
 import type { Source } from '../../activity/source';
@@ -41,19 +41,20 @@ export function TokenStrip({ source }: { source: Source | null }) {
   const canvas = useRef<HTMLCanvasElement>(null);
   const size = useSize(strip);
   const count = source?.track.length ?? 0;
-  const values = valuesOf(source, measure);
   const { playing, rate, setRate, toggle } = usePlay(count);
 
+  // A track changes inside: the tick says when.
+  const tick = useStore((s) => s.sourceTick);
   useLayoutEffect(() => {
     const context = canvas.current?.getContext('2d');
     if (!context || size.width === 0) return;
     canvas.current!.width = size.width;
     canvas.current!.height = size.height;
-    drawBars(context, barsOf(values, size.width), size.height, {
+    drawBars(context, barsOf(valuesOf(source, measure), size.width), size.height, {
       colour: (share) => scaleColour(scale, 0.15 + share * 0.8),
       unknown: '#8d9095',
     });
-  });
+  }, [source, tick, measure, scale, size.width, size.height]);
 
   const onKeyDown = (event: KeyboardEvent): void => {
     const to = tokenKey(event.key, token, count);
@@ -69,7 +70,11 @@ export function TokenStrip({ source }: { source: Source | null }) {
     if (chosen !== null) moveToken(chosen);
   };
   const span = tokenSpan(token, count, size.width);
-  const max = values.reduce((most, value) => (value > most ? value : most), 0);
+  const max = useMemo(
+    () => valuesOf(source, measure).reduce((most, value) => (value > most ? value : most), 0),
+    // eslint-disable-next-line react-hooks/exhaustive-deps -- as above
+    [source, tick, measure],
+  );
   const empty = count > 0 && max === 0 && (measure === 'missed' || measure === 'surprise');
   return (
     <div className={css.time}>
@@ -201,31 +206,29 @@ function usePlay(count: number) {
 
 const around = 28;
 
-/** The text around the token; for the mouse and the eye, as the strip says the same to others. */
+/** The text around the token, which stays in the middle; for the mouse and the eye, as the strip says the same to others. */
 function Words({ source, token }: { source: Source; token: number }) {
-  const here = useRef<HTMLSpanElement>(null);
   const { track } = source;
-  useLayoutEffect(() => {
-    const chip = here.current;
-    const line = chip?.parentElement;
-    if (chip && line) line.scrollLeft = chip.offsetLeft - line.clientWidth / 2 + chip.offsetWidth / 2;
-  });
   const from = Math.max(0, token - around);
+  const word = (at: number) => (
+    <span
+      key={at}
+      className={css.word}
+      data-here={at === token}
+      data-frame={!Number.isNaN(track.figure('bytes', at))}
+      data-missed={track.figure('missed', at) > 0}
+      onClick={() => useStore.getState().moveToken(at)}
+    >
+      {tokenWords(track.tokens[at]!.text)}
+    </span>
+  );
+  const range = (first: number, end: number): number[] =>
+    Array.from({ length: Math.max(0, Math.min(end, track.length) - first) }, (_, i) => first + i);
   return (
     <div className={css.words} aria-hidden>
-      {track.tokens.slice(from, token + around + 1).map(({ text }, i) => (
-        <span
-          key={from + i}
-          ref={from + i === token ? here : null}
-          className={css.word}
-          data-here={from + i === token}
-          data-frame={!Number.isNaN(track.figure('bytes', from + i))}
-          data-missed={track.figure('missed', from + i) > 0}
-          onClick={() => useStore.getState().moveToken(from + i)}
-        >
-          {tokenWords(text)}
-        </span>
-      ))}
+      <div className={css.before}>{range(from, token).map(word)}</div>
+      {range(token, token + 1).map(word)}
+      <div className={css.after}>{range(token + 1, token + around + 1).map(word)}</div>
     </div>
   );
 }

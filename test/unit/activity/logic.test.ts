@@ -27,6 +27,16 @@ describe('the table of layers', () => {
     expect(predicted!.recall).toBe(1 - missed / (active + missed));
   });
 
+  it('an exact layer that drops weak neurons has recall, and no precision', () => {
+    const rows = frameRows(frame);
+    expect(rows[2]!.route).toBe('exact');
+    expect(frame.layers[2]!.gateThreshold).toBeGreaterThan(0);
+    expect(rows[2]!.precision).toBeNull();
+    expect(rows[2]!.recall).toBe(1);
+    const whole = { ...frame, layers: frame.layers.map((layer) => ({ ...layer, gateThreshold: 0 })) };
+    expect(frameRows(whole)[2]!.recall).toBeNull();
+  });
+
   it('knows no recall without audit tokens', () => {
     const totals = new LayerTotals();
     totals.add(summaryOf(patternRecord(shape, 4), 16));
