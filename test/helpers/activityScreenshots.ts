@@ -1,12 +1,13 @@
-import { mkdirSync, rmSync } from 'node:fs';
+import { mkdirSync, rmSync, symlinkSync } from 'node:fs';
 import path from 'node:path';
 import { defaultSampling } from '../../electron/contract/entities';
 import { stopPosition } from '../../electron/contract/sparsity';
 import { capture, goToToken, map, openPanel, panel, resize, runsDone, showView } from './activityPage';
 import type { WithApi } from './api';
-import { launchApp, temporaryHome, type RunningApp } from './app';
+import { launchApp, root, temporaryHome, type RunningApp } from './app';
 import { followReply, modelReady, send } from './chat';
-import { giveScreened, linkStarter } from './sparseModel';
+import { catalogue } from '../../electron/models/catalogue';
+import { giveScreened } from './sparseModel';
 
 const question = 'Explain in two sentences why the sky is blue.';
 
@@ -17,7 +18,12 @@ export async function takeActivityScreenshots(folder: string, onSaved: (file: st
   let running: RunningApp | undefined;
   const models = path.join(home, 'models');
   try {
-    await giveScreened(linkStarter(models));
+    // Not linkStarter, which knows its place by __dirname: this module is loaded as an ES module.
+    const starter = catalogue.find(({ embedded }) => embedded)!;
+    const model = path.join(models, 'sparse.gguf');
+    mkdirSync(models);
+    symlinkSync(path.join(root, 'assets', 'models', starter.fileName), model);
+    await giveScreened(model);
     running = await launchApp({
       home,
       models,
@@ -50,11 +56,11 @@ export async function takeActivityScreenshots(folder: string, onSaved: (file: st
     await send(page, question);
     await followReply(page);
     await page.waitForTimeout(500);
-    await goToToken(page, 24);
+    await goToToken(page, 22);
     await shoot('panel-light');
     await page.getByRole('button', { name: 'Use the whole height' }).click();
     await map(page, /^Layers and blocks/).focus();
-    for (let i = 0; i < 12; i++) await page.keyboard.press('ArrowDown');
+    for (let i = 0; i < 13; i++) await page.keyboard.press('ArrowDown');
     for (let i = 0; i < 20; i++) await page.keyboard.press('ArrowRight');
     await shoot('neurons-light');
     await panel(page).getByRole('combobox', { name: 'Show', exact: true }).selectOption('state');
@@ -85,7 +91,7 @@ export async function takeActivityScreenshots(folder: string, onSaved: (file: st
     await page.getByRole('button', { name: 'A/B: write both' }).click();
     await page.waitForTimeout(300);
     await runsDone(page);
-    await goToToken(page, 24);
+    await goToToken(page, 22);
     await shoot('compare-light');
     await showView(page, 'Intervene');
     await page.getByLabel('Place').fill('layer 2 head 3');
