@@ -1,5 +1,6 @@
 import type { ActivityToken } from '../contract/activity';
 import type { ActivitySource } from './activitySources';
+import { sequenceOf } from './frameHeader';
 
 /** Part of a run's tokens with their summaries, in order and without gaps from its first token on. */
 export interface FramesProgress {
@@ -11,10 +12,6 @@ export interface FramesProgress {
   /** False: some frames are missing; the same tokens come again with theirs. */
   whole: boolean;
 }
-
-/** A frame's number of its step: the second word of its header (contract/frames.ts). */
-const sequenceOf = (frame: Uint8Array): number =>
-  new DataView(frame.buffer, frame.byteOffset, frame.byteLength).getUint32(4, true);
 
 /**
  * Notes which step wrote which token of a run. Nothing is told while nothing is captured; what was passed over is told with the next

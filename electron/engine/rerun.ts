@@ -1,6 +1,7 @@
 import type { Edit } from '../contract/activity';
 import { HunchError } from '../contract/errors';
 import type { GenerateOptions, NativeSession, Plan, TokensEvent } from './addon';
+import { stepMs } from './frameHeader';
 import { fromNative } from './nativeError';
 
 export interface RerunRequest {
@@ -18,6 +19,7 @@ export interface RerunResult {
   frames: (Uint8Array | null)[];
   /** −ln p of each token, nats. */
   surprise: Float32Array;
+  /** Of the steps that were not audited, by their own clocks: capturing and auditing would slow down one place more than another. */
   tokensPerSecond: number;
   /** Mean KL(dense ‖ plan) on these tokens, nats; null with edits. */
   kl: number | null;
@@ -53,7 +55,7 @@ export async function rerun(
     refuseCancelled(signal);
     const kl = edits.length > 0 ? null : await divergence(session, plan, tokens, prompt.length);
     refuseCancelled(signal);
-    return { ids, frames, surprise, tokensPerSecond: ran.rate, kl };
+    return { ids, frames, surprise, tokensPerSecond: stepRate(frames) ?? ran.rate, kl };
   } catch (error) {
     refuseCancelled(signal);
     throw fromNative(error);
@@ -94,6 +96,12 @@ async function draw(
   // A stop token took a step of its own.
   const steps = result.reason === 'stop-token' ? result.generatedTokens : result.generatedTokens - 1;
   return perSecond(steps, result.decodeMs);
+}
+
+function stepRate(frames: readonly (Uint8Array | null)[]): number | null {
+  const times = frames.flatMap((frame) => (frame && stepMs(frame)) ?? []);
+  const sum = times.reduce((total, ms) => total + ms, 0);
+  return sum > 0 ? perSecond(times.length, sum) : null;
 }
 
 async function divergence(
