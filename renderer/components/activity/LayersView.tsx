@@ -14,12 +14,12 @@ export function LayersView({ source, frame }: ViewProps) {
   const [of, setOf] = useState<'token' | 'reply'>('token');
   const layer = useStore((s) => s.spot.layer);
   const { setSpot, setLook } = useStore.getState();
-  const count = source.track.length;
+  const writing = useStore((s) => s.live[source.id] !== undefined);
   const totals = useMemo(
     () => trackTotals(source.track),
-    // A track changes inside: its length says when.
+    // A track changes inside: its count of frames says when.
     // eslint-disable-next-line react-hooks/exhaustive-deps
-    [source, Math.floor(count / 8)],
+    [source, source.track.framed >> 3, writing],
   );
   const rows = useMemo(() => {
     const mean = totals.rows();

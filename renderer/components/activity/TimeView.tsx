@@ -39,6 +39,7 @@ export function TimeView({ source, frame, token }: ViewProps) {
   const over = useStore((s) => s.look.over);
   const table = useStore((s) => s.look.table);
   const writing = useStore((s) => s.live[source.id] !== undefined);
+  const tick = useStore((s) => s.sourceTick);
   const { setLook, moveToken } = useStore.getState();
   const layer = Math.min(frame.layers.length - 1, spot.layer);
   const neuron = Math.min(frame.neurons - 1, spot.neuron);
@@ -54,9 +55,9 @@ export function TimeView({ source, frame, token }: ViewProps) {
   const values = useMemo(() => {
     if (over === 'head') return headSeries(source, layer, head);
     return single && fetched.value ? fetched.value : blockSeries(source, frame, layer, neuron);
-    // A track changes inside: its length says when.
+    // A track changes inside: the tick says when.
     // eslint-disable-next-line react-hooks/exhaustive-deps
-  }, [over, source, count, layer, head, neuron, single, fetched.value, frame.blocks]);
+  }, [over, source, tick, layer, head, neuron, single, fetched.value, frame.blocks]);
   const name = over === 'head' ? `layer ${layer}, head ${head}` : `layer ${layer}, neuron ${neuron}`;
   const known = values.reduce((sum, value) => sum + (Number.isNaN(value) ? 0 : 1), 0);
   const strongest = useMemo(() => strongestTokens(values, 12), [values]);

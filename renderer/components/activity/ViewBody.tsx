@@ -49,6 +49,11 @@ export function ViewBody({ view, source }: { view: ViewName; source: Source | nu
       </>
     );
   }
+  if (writing && token > 0 && frame === null) {
+    return (
+      <p className={css.note}>This token’s frame follows in a moment: while a reply is written the newest go first.</p>
+    );
+  }
   if (frame === undefined) return <p className={css.note}>Reading this token’s frame…</p>;
   if (source.track.framed === 0 && !writing) return <Nothing source={source} writing={false} />;
   return (
