@@ -110,7 +110,7 @@ export function createServices(shell: Shell): Services {
     broadcast({ type: 'settings', settings: after });
     if (after.theme !== before.theme) shell.applyTheme(after.theme);
     const reload = after.threads !== before.threads || after.contextLength !== before.contextLength;
-    if (after.activityRingMb !== before.activityRingMb) engine.ringChanged();
+    if (after.activityRingMb !== before.activityRingMb) engine.activity.tell();
     if (reload && engine.status.modelId !== null) load(engine.status.modelId);
   };
   const makeDefault = (defaultModelId: string): void => {
@@ -144,7 +144,7 @@ export function createServices(shell: Shell): Services {
         askActivityFile: shell.askActivityFile,
       }),
     },
-    pageGone: () => engine.watch({ mode: 'off', auditEvery: 0 }),
+    pageGone: () => engine.activity.watch({ mode: 'off', auditEvery: 0 }),
     begin: () => {
       load(settings.get().defaultModelId);
       library.list().then(

@@ -2,7 +2,6 @@ import type { EngineStatus, ReplyStats } from '../contract/entities';
 import { HunchError, type ErrorBody } from '../contract/errors';
 import type { Sparsity, SparsityState } from '../contract/sparsity';
 import { errorBody } from '../errorBody';
-import type { Capture } from '../contract/activity';
 import type { AnswerOf, Ask, Ring } from './activityProtocol';
 import { CrashLog } from './crashLog';
 import { HostActivity } from './hostActivity';
@@ -81,7 +80,7 @@ export const stoppedStatus: EngineStatus = {
  */
 export class EngineHost {
   readonly sparsity: HostSparsity;
-  private readonly activity: HostActivity;
+  readonly activity: HostActivity;
   private process: EngineProcess | null = null;
   private loaded: string | null = null;
   private wanted: string | null = null;
@@ -165,16 +164,6 @@ export class EngineHost {
     this.send({ type: 'sparsity', chatKey, sparsity });
   }
 
-  /** What replies note down from their next token on; remembered over restarts and loads. */
-  watch(capture: Capture): void {
-    this.activity.watch(capture);
-  }
-
-  /** Records go elsewhere, or a larger or smaller file takes them. */
-  ringChanged(): void {
-    this.activity.tell();
-  }
-
   /**
    * Asks about activations; `modelId`: loads that model first, if need be. Without a model the answer is an error.
    * Errors: engine-unavailable, engine-crashed, those of the question, with a modelId also the model's.
@@ -193,11 +182,6 @@ export class EngineHost {
       throw new HunchError('engine-unavailable', 'No model is loaded. Choose one in the model list first.');
     }
     return this.activity.ask<K>(ask);
-  }
-
-  /** Ends a reply that is being run again; harmless when none is. */
-  cancelRerun(): void {
-    this.activity.cancelRerun();
   }
 
   /** The chat's KV cache is not needed any more. */

@@ -21,6 +21,7 @@ export class HostActivity {
     private readonly ring?: () => Ring,
   ) {}
 
+  /** What replies note down from their next token on; remembered over restarts and loads. */
   watch(capture: Capture): void {
     this.watched = capture;
     this.tell();
@@ -45,6 +46,7 @@ export class HostActivity {
     };
   }
 
+  /** Ends a reply that is being run again, or waits for that; harmless when none is. */
   cancelRerun(): void {
     this.cancels++;
     this.send({ type: 'cancel-rerun' });
@@ -78,7 +80,7 @@ export class HostActivity {
     for (const { reject } of waiting) reject(error);
   }
 
-  /** To a new process: it captures what the one before it did, and knows where records go. */
+  /** To a new process, which captures what the one before it did, and where records go once that has changed. */
   tell(): void {
     if (this.ring) this.send({ type: 'capture', capture: this.watched, ring: this.ring() });
   }

@@ -20,7 +20,7 @@ export interface ActivityDependencies {
   replies: Pick<Replies, 'withLiveText'>;
   kept: KeptActivity;
   origins: Pick<ActivityStore, 'origin'>;
-  engine: Pick<EngineHost, 'watch' | 'ask' | 'cancelRerun'>;
+  engine: Pick<EngineHost, 'activity' | 'ask'>;
   version: string;
   /** Asks where to save; null when the person cancels. */
   askSavePath(fileName: string, title: string): Promise<string | null>;
@@ -69,7 +69,7 @@ export function activityHandlers(deps: ActivityDependencies): DomainHandlers<'ac
 
   return {
     'activity.watch': (capture) => {
-      engine.watch(capture);
+      engine.activity.watch(capture);
       return null;
     },
     'activity.reply': async ({ messageId, from = 0, count = maxReplyChunk }) => {
@@ -115,7 +115,7 @@ export function activityHandlers(deps: ActivityDependencies): DomainHandlers<'ac
       return { runId, activity, text, tokensPerSecond, surprise, kl };
     },
     'activity.cancelRerun': () => {
-      engine.cancelRerun();
+      engine.activity.cancelRerun();
       return null;
     },
     'activity.lens': async ({ source, index }) => {

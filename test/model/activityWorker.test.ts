@@ -75,7 +75,7 @@ describe('the engine’s process', () => {
     const before = await reply('unwatched');
     expect(before.frames).toEqual([]);
     expect(existsSync(ring.path)).toBe(false);
-    host.watch({ mode: 'full', auditEvery: 4 });
+    host.activity.watch({ mode: 'full', auditEvery: 4 });
     const watched = await reply('watched');
     expect(watched.text).toBe(before.text);
     // Live ones, too, come behind the text of their tokens.
@@ -118,7 +118,7 @@ describe('the engine’s process', () => {
       'sparse',
     );
     await new Promise((resolve) => setTimeout(resolve, 150));
-    host.cancelRerun();
+    host.activity.cancelRerun();
     await expect(long).rejects.toMatchObject({ code: 'cancelled' });
   });
 
@@ -133,7 +133,7 @@ describe('the engine’s process', () => {
     // Remembered: the new process captures as well, but knows nothing of the old one's tokens.
     expect((await host.ask<'record'>({ kind: 'record', source: 'third', index: 5 })).record).toBeNull();
     expect((await reply('fourth')).frames.filter((frame) => frame)).toHaveLength(59);
-    host.watch({ mode: 'off', auditEvery: 0 });
+    host.activity.watch({ mode: 'off', auditEvery: 0 });
     expect((await reply('fifth')).frames).toEqual([]);
   });
 });

@@ -26,13 +26,13 @@ describe('what is watched', () => {
     const { host } = startHost({ ring: () => ring });
     await host.select('a');
     expect(JSON.parse(await said(host, 'r1', 'captured'))).toMatchObject({ capture: { mode: 'off' }, ring });
-    host.watch(full);
+    host.activity.watch(full);
     expect(JSON.parse(await said(host, 'r2', 'captured'))).toMatchObject({ capture: full, ring });
   });
 
   it('is remembered over a crash and over loads', async () => {
     const { host, children, waitFor } = startHost({ ring: () => ring });
-    host.watch(full);
+    host.activity.watch(full);
     await host.select('a');
     expect(JSON.parse(await said(host, 'r1', 'captured'))).toMatchObject({ capture: full });
     children[0]!.kill('SIGKILL');
@@ -44,7 +44,7 @@ describe('what is watched', () => {
 
   it('comes with frames whose bytes are all there, after the text of their tokens', async () => {
     const { host } = startHost({ ring: () => ring });
-    host.watch({ mode: 'summary', auditEvery: 0 });
+    host.activity.watch({ mode: 'summary', auditEvery: 0 });
     const events: ReplyProgress[] = [];
     await host.reply('r', 'a', request('count 3'), (event) => events.push(event)).promise;
     const kinds = events.filter(({ type }) => type === 'text' || type === 'frames').map(({ type }) => type);
@@ -117,16 +117,16 @@ describe('questions', () => {
     );
     expect(await said(host, 'r', 'count 2')).toBe('1 2 ');
     expect(await Promise.race([settled, sleep(50).then(() => 'running')])).toBe('running');
-    host.cancelRerun();
+    host.activity.cancelRerun();
     expect(await settled).toBe('cancelled');
-    host.cancelRerun();
+    host.activity.cancelRerun();
   });
 
   it('are not asked any more when they were cancelled while the model loads', async () => {
     const { host } = startHost();
     const again = host.ask<'rerun'>(rerunAsk({ mode: 'write' }), 'slow');
     await sleep(100);
-    host.cancelRerun();
+    host.activity.cancelRerun();
     await expect(again).rejects.toMatchObject({ code: 'cancelled' });
     expect((await host.ask<'rerun'>(rerunAsk(), 'slow')).kl).toBe(0.25);
   });
