@@ -59,7 +59,8 @@ const isOutput = ({ type }: ReplyProgress): boolean => type === 'text' || type =
 
 function goTogether(one: ReplyProgress, other: ReplyProgress): boolean {
   if (one.type === 'frames' && other.type === 'frames') {
-    return one.whole === other.whole && one.from + one.tokens.length === other.from;
+    // Those with all their frames are large enough as they are.
+    return !one.whole && !other.whole && one.from + one.tokens.length === other.from;
   }
   return one.type === other.type || (isOutput(one) && isOutput(other));
 }

@@ -61,9 +61,9 @@ describe('Coalescer', () => {
 });
 
 describe('Coalescer with frames', () => {
-  const frames = (from: number): ReplyProgress => ({
+  const frames = (from: number, whole = false): ReplyProgress => ({
     ...{ type: 'frames', from, tokens: [{ id: from, text: `${from} ` }] },
-    ...{ frames: [Uint8Array.of(from)], whole: true },
+    ...{ frames: [Uint8Array.of(from)], whole },
   });
 
   it('sends at most 60 events of a kind a second, in order, none lost, text first', () => {
@@ -90,6 +90,13 @@ describe('Coalescer with frames', () => {
       expect(text.endsWith(event.tokens.map((one) => one.text).join(''))).toBe(true);
     }
     expect(next).toBe(1000);
+  });
+
+  it('does not join what is large already', () => {
+    const { sent, stream } = start();
+    for (let i = 0; i < 5; i++) stream.push(frames(i, true));
+    stream.flush();
+    expect(sent.map(({ event }) => event)).toEqual([0, 1, 2, 3, 4].map((i) => frames(i, true)));
   });
 
   it('keeps its order where another kind comes between', () => {
