@@ -170,6 +170,8 @@ export const createActivitySlice: Slice<ActivitySlice> = (set, get) => {
       const auditEvery = get().settings?.activityAuditEvery;
       set((s) => ({ activityOpen, capture: { ...s.capture, ...(auditEvery === undefined ? {} : { auditEvery }) } }));
       watch();
+      // Where the focus was is gone with the panel.
+      if (!activityOpen) get().wishFocus('composer');
       get().announce(activityOpen ? 'Activations shown.' : 'Activations hidden.');
     },
     setActivityFull: (activityFull) => set({ activityFull }),

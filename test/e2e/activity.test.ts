@@ -124,6 +124,7 @@ describe('the activation panel', () => {
       for (const value of frameBase64 ? decodeFrame(fromBase64(frameBase64)).peak : []) peak = Math.max(peak, value);
     }
     await panel(page).getByRole('combobox', { name: 'Show', exact: true }).selectOption('peak');
+    await page.emulateMedia({ reducedMotion: 'reduce' }); // else what changes fast fades in
     for (const [at, index] of sampled.entries()) {
       const engine = decodeFrame(fromBase64(dump[index]!.frameBase64!));
       expect(bits(decodeFrame(fromBase64(kept[at]!))), `token ${index}`).toEqual(bits(engine));
@@ -134,7 +135,7 @@ describe('the activation panel', () => {
       await expect
         .poll(() => pixels(page, /^Layers and blocks/, engine.layers.length, engine.blocks), {
           message: `token ${index}`,
-          timeout: 5000, // what changed fast fades in
+          timeout: 5000,
         })
         .toEqual(expectedPixels(blockGrid(engine, 'peak', peak), await canvasSize(page, /^Layers and blocks/)));
       // What is said: the cell under the cursor.
@@ -142,6 +143,7 @@ describe('the activation panel', () => {
       expect(await cursor.getByRole('gridcell').textContent()).toBe(blockWords(engine, 0, 0));
     }
     expect(missed).toBeGreaterThan(0);
+    await page.emulateMedia({ reducedMotion: 'no-preference' });
   });
 
   it('has a view of heads, of every neuron and of one layer with the same numbers', async () => {
@@ -363,6 +365,64 @@ describe('the activation panel', () => {
     ).toBe(blockWords(engine, 0, 0));
     await goToToken(page, 1);
     await panel(page).getByText('Made by the prefill: no frame').waitFor();
+  });
+
+  it('is worked by the keyboard alone', async () => {
+    const focused = (): Promise<string> =>
+      page.evaluate(() => {
+        const element = document.activeElement as HTMLElement;
+        return element.getAttribute('aria-label') ?? element.closest('label')?.textContent ?? element.textContent ?? '';
+      });
+    const tabTo = async (name: RegExp, key = 'Tab'): Promise<void> => {
+      for (let i = 0; i < 40 && !name.test(await focused()); i++) await page.keyboard.press(key);
+      expect(await focused()).toMatch(name);
+    };
+    await page.keyboard.press('Control+j');
+    await panel(page).waitFor({ state: 'detached' });
+    await expect.poll(focused).toBe('Message');
+    await page.keyboard.press('Control+j');
+    await expect.poll(focused).toBe('Neurons');
+    await page.keyboard.press('ArrowRight');
+    await page.keyboard.press('Enter');
+    await tabTo(/^Token$/, 'Shift+Tab');
+    await page.keyboard.press('Home');
+    for (let i = 0; i < 7; i++) await page.keyboard.press('ArrowRight');
+    await tabTo(/^Layers and attention heads/);
+    await page.keyboard.press('Home');
+    await page.keyboard.press('ArrowDown');
+    const engine = decodeFrame(fromBase64(dump[7]!.frameBase64!));
+    const row =
+      Number(
+        await map(page, /^Layers and attention/)
+          .getByRole('row')
+          .getAttribute('aria-rowindex'),
+      ) - 1;
+    expect(await readout()).toBe(headWords(engine, row, 0));
+    await tabTo(/^Switch off$/);
+    await page.keyboard.press('Enter');
+    await panel(page).getByRole('list', { name: 'Edits' }).getByText(`layer ${row} head 0 off`).waitFor();
+    await tabTo(/^Remove: /, 'Shift+Tab');
+    await page.keyboard.press('Enter');
+    await tabTo(/^Export$/, 'Shift+Tab');
+    await page.keyboard.press('Enter');
+    await page.getByRole('menuitem', { name: 'Drawing (SVG)' }).waitFor();
+    await page.keyboard.press('Escape');
+    await showView(page, 'Neurons');
+  });
+
+  it('plays nothing where less motion is wanted', async () => {
+    await page.emulateMedia({ reducedMotion: 'reduce' });
+    await goToToken(page, 4);
+    expect(
+      await panel(page)
+        .getByRole('button', { name: /^Play \(off/ })
+        .isDisabled(),
+    ).toBe(true);
+    await page.emulateMedia({ reducedMotion: 'no-preference' });
+    await goToToken(page, 5);
+    await button(panel(page), 'Play').click();
+    await expect.poll(async () => Number(await tokenSlider(page).getAttribute('aria-valuenow'))).toBeGreaterThan(6);
+    await button(panel(page), 'Pause').click();
   });
 
   it.each(['light', 'dark'] as const)('is accessible in every view, %s', async (theme) => {

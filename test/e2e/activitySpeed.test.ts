@@ -4,10 +4,12 @@ import type { Page } from 'playwright-core';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { map, openPanel, panel, resize, showView, tokenSlider } from '../helpers/activityPage';
 import { writeFixture } from '../helpers/activityFixture';
-import { launchApp, temporaryHome, type RunningApp } from '../helpers/app';
-import { button } from '../helpers/chat';
+import { allChats } from '../helpers/api';
+import { endless, launchApp, temporaryHome, type RunningApp } from '../helpers/app';
+import { button, modelReady, replies, send } from '../helpers/chat';
 import { answerDialogs } from '../helpers/dialogs';
 import { largeShape } from '../helpers/frames';
+import { starterId } from '../helpers/sparseModel';
 import { mainThreadTasks, paceOfKeys, quantile } from '../helpers/pageSpeed';
 
 /** Half a million neurons. */
@@ -107,5 +109,35 @@ describe('the speed of the panel', () => {
       `click to picture: median ${quantile(times, 0.5).toFixed(1)} ms, p95 ${quantile(times, 0.95).toFixed(1)} ms`,
     );
     expect(quantile(times, 0.5)).toBeLessThan(150);
+  });
+
+  it('follows a long reply without losing a token or growing', async () => {
+    const long = await launchApp({ settings: { ...endless, defaultModelId: starterId, sidebarOpen: false } });
+    try {
+      await modelReady(long.page);
+      await openPanel(long.page);
+      const devtools = await long.page.context().newCDPSession(long.page);
+      await devtools.send('Performance.enable');
+      await devtools.send('HeapProfiler.enable');
+      const heap = async (): Promise<number> => {
+        await devtools.send('HeapProfiler.collectGarbage');
+        const { metrics } = await devtools.send('Performance.getMetrics');
+        return metrics.find(({ name }) => name === 'JSHeapUsedSize')!.value / 2 ** 20;
+      };
+      const tokens = async (): Promise<number> => Number(await tokenSlider(long.page).getAttribute('aria-valuemax'));
+      await send(long.page, 'Write a very long story about a lighthouse keeper.');
+      await expect.poll(tokens, { timeout: 60_000 }).toBeGreaterThan(300);
+      const before = await heap();
+      await expect.poll(tokens, { timeout: 60_000 }).toBeGreaterThan(1500);
+      const grown = (await heap()) - before;
+      await button(long.page, 'Stop').click();
+      await replies(long.page).last().locator(':scope[data-status=stopped]').waitFor();
+      const written = (await allChats(long.page))[0]!.messages.at(-1)!.stats!.generatedTokens;
+      await expect.poll(tokens).toBe(written);
+      figures.push(`a reply of ${written} tokens: the heap grew by ${grown.toFixed(1)} MB after 300 of them`);
+      expect(grown).toBeLessThan(24);
+    } finally {
+      await long.close();
+    }
   });
 });
