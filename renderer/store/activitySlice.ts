@@ -64,6 +64,8 @@ export interface ActivitySlice {
   setSpot: (patch: Partial<Spot>) => void;
   /** Looks at a source; a reply that is not here is loaded. */
   lookAt: (sourceId: string, token?: number) => Promise<void>;
+  /** Loads a reply that is not here, without looking at it. */
+  ensureSource: (messageId: string) => Promise<void>;
   addSource: (source: Source) => void;
   moveToken: (token: number) => void;
   follow: () => void;
@@ -188,12 +190,16 @@ export const createActivitySlice: Slice<ActivitySlice> = (set, get) => {
     setSpot: (patch) => set((s) => ({ spot: { ...s.spot, ...patch } })),
 
     lookAt: async (sourceId, token) => {
-      const { sources, messages, live } = get();
-      const known = sources[sourceId];
-      if (!known) get().addSource(replySource(sourceId, labelOf(messages[sourceId])));
-      const source = get().sources[sourceId]!;
-      const last = Math.max(0, source.track.length - 1);
+      const known = get().sources[sourceId];
+      const last = Math.max(0, (known?.track.length ?? 0) - 1);
       set({ sourceId, token: token ?? last, following: token === undefined });
+      await get().ensureSource(sourceId);
+    },
+
+    ensureSource: async (sourceId) => {
+      const { sources, messages, live } = get();
+      if (!sources[sourceId]) get().addSource(replySource(sourceId, labelOf(messages[sourceId])));
+      const source = get().sources[sourceId]!;
       if (source.kind !== 'reply' || live[sourceId] || source.track.length > 0) return;
       try {
         await loadOnce(sourceId);

@@ -2,7 +2,6 @@ import { Maximize2, Minimize2, X } from 'lucide-react';
 import { Tabs } from 'radix-ui';
 import { useEffect, useRef } from 'react';
 import type { KeyboardEvent, PointerEvent } from 'react';
-import { placeWordsOfSource } from '../../activity/sourceWords';
 import { useStore } from '../../store/store';
 import { viewNames, type ViewName } from '../../store/activitySlice';
 import controls from '../controls.module.css';
@@ -14,6 +13,7 @@ import { ExportMenu } from './ExportMenu';
 import { TokenStrip } from './TokenStrip';
 import { useSource } from './useActivity';
 import { useLatestReply } from './useLatestReply';
+import { useSourceChoices } from './useSourceChoices';
 import { ViewBody } from './ViewBody';
 
 const names: Record<ViewName, string> = {
@@ -36,11 +36,10 @@ export function ActivityPanel() {
   const full = useStore((s) => s.activityFull);
   const share = useStore((s) => s.activityShare);
   const view = useStore((s) => s.look.view);
-  const sources = useStore((s) => s.sources);
   const running = useStore((s) => s.rerunning);
   const { toggleActivity, setActivityFull, setLook, lookAt, cancelRerun } = useStore.getState();
   const panel = useRef<HTMLElement>(null);
-  const shown = Object.values(sources);
+  const choices = useSourceChoices();
   useEffect(() => panel.current?.querySelector<HTMLElement>('[role=tab][data-state=active]')?.focus(), []);
   return (
     <section
@@ -53,14 +52,7 @@ export function ActivityPanel() {
       {!full && <Handle panel={panel} />}
       <div className={css.bar}>
         <h2>Activations</h2>
-        {shown.length > 0 && source && (
-          <Choice
-            label="Of"
-            value={source.id}
-            options={shown.map((each) => [each.id, placeWordsOfSource(each)] as const)}
-            onChange={(id) => void lookAt(id, 1)}
-          />
-        )}
+        {source && <Choice label="Of" value={source.id} options={choices} onChange={(id) => void lookAt(id, 1)} />}
         <span className={css.grow} />
         <CaptureControls />
         <ExportMenu source={source} />

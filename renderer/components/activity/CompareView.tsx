@@ -16,13 +16,15 @@ import { Legend } from './Legend';
 import { RunFacts } from './RunFacts';
 import { TextDiff } from './TextDiff';
 import { useFrame } from './useActivity';
+import { useSourceChoices } from './useSourceChoices';
 
 /** Two tokens, two replies or two places of the slider, beside each other. */
 export function CompareView({ source, frame, token }: ViewProps) {
   const sources = useStore((s) => s.sources);
   const compareId = useStore((s) => s.compareId);
   const shift = useStore((s) => s.compareShift);
-  const { compareWith } = useStore.getState();
+  const choices = useSourceChoices();
+  const { compareWith, ensureSource } = useStore.getState();
   const other = sources[compareId ?? source.id] ?? source;
   const otherToken = Math.max(0, Math.min(other.track.length - 1, token + shift));
   const otherFrame = useFrame(other, otherToken);
@@ -32,8 +34,11 @@ export function CompareView({ source, frame, token }: ViewProps) {
         <Choice
           label="With"
           value={other.id}
-          options={Object.values(sources).map((each) => [each.id, each.label] as const)}
-          onChange={(id) => compareWith(id, shift)}
+          options={choices}
+          onChange={(id) => {
+            compareWith(id, shift);
+            void ensureSource(id);
+          }}
         />
         <label className={css.choice}>
           <span>token</span>

@@ -11,6 +11,10 @@ export function useLatestReply(): void {
     return null;
   });
   useEffect(() => {
-    if (latest !== null) void useStore.getState().lookAt(latest);
+    const { lookAt, sourceId, sources } = useStore.getState();
+    if (latest !== null) void lookAt(latest);
+    // In an empty chat the reply of another one has no place; what was imported stays.
+    else if (sourceId !== null && sources[sourceId]?.kind !== 'imported')
+      useStore.setState({ sourceId: null, token: 0 });
   }, [latest]);
 }

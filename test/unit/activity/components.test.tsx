@@ -1,5 +1,5 @@
 // @vitest-environment happy-dom
-import { cleanup, render, screen, within } from '@testing-library/react';
+import { act, cleanup, render, screen, within } from '@testing-library/react';
 import userEvent from '@testing-library/user-event';
 import axe from 'axe-core';
 import { Tooltip } from 'radix-ui';
@@ -49,7 +49,6 @@ beforeEach(() => {
   });
   useStore.setState({ activityOpen: true });
   state().addSource(source());
-  void state().lookAt('run', 3);
   render(
     <Tooltip.Provider>
       <main>
@@ -58,6 +57,7 @@ beforeEach(() => {
       </main>
     </Tooltip.Provider>,
   );
+  act(() => void state().lookAt('run', 3));
 });
 afterEach(() => {
   cleanup();
