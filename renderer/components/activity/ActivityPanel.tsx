@@ -34,6 +34,8 @@ export function ActivityPanel() {
   useLatestReply();
   const source = useSource();
   const full = useStore((s) => s.activityFull);
+  // Beside an empty chat there is nothing to leave room for.
+  const alone = useStore((s) => s.activityFull || s.activeId === null || s.branches[s.activeId]?.length === 0);
   const share = useStore((s) => s.activityShare);
   const view = useStore((s) => s.look.view);
   const running = useStore((s) => s.rerunning);
@@ -46,10 +48,10 @@ export function ActivityPanel() {
       ref={panel}
       className={css.panel}
       aria-label="Activations"
-      data-full={full}
-      style={full ? undefined : { flexBasis: `${share * 100}%` }}
+      data-full={alone}
+      style={alone ? undefined : { flexBasis: `${share * 100}%` }}
     >
-      {!full && <Handle panel={panel} />}
+      {!alone && <Handle panel={panel} />}
       <div className={css.bar}>
         <h2>Activations</h2>
         {source && <Choice label="Of" value={source.id} options={choices} onChange={(id) => void lookAt(id, 1)} />}

@@ -15,6 +15,8 @@ export interface CellTableProps {
 }
 
 const height = 26;
+/** Columns that hold words. */
+const wide = ['State', 'Text'];
 
 /** A table of any length: only the rows in view exist, and the ARIA counts say how many there are. Arrows move the current row. */
 export function CellTable({ label, columns, count, row, current, onCurrent, onOpen }: CellTableProps) {
@@ -64,7 +66,7 @@ export function CellTable({ label, columns, count, row, current, onCurrent, onOp
     >
       <div className={css.head} role="row" aria-rowindex={1}>
         {columns.map((name, i) => (
-          <span key={name} role="columnheader" aria-colindex={i + 1}>
+          <span key={name} role="columnheader" aria-colindex={i + 1} data-wide={wide.includes(name)}>
             {name}
           </span>
         ))}
@@ -83,7 +85,7 @@ export function CellTable({ label, columns, count, row, current, onCurrent, onOp
             onDoubleClick={onOpen}
           >
             {row(index).map((text, i) => (
-              <span key={columns[i]} role="gridcell" aria-colindex={i + 1}>
+              <span key={columns[i]} role="gridcell" aria-colindex={i + 1} data-wide={wide.includes(columns[i]!)}>
                 {text}
               </span>
             ))}

@@ -150,7 +150,7 @@ function Maps({
           <Heat {...shared} label="B less A" grid={difference.grid} words={differenceWords} />
         </div>
       </div>
-      <Legend grid={difference.grid} from={`−${most}`} to={`+${most}`} note="B − A" />
+      {difference.max > 0 && <Legend grid={difference.grid} from={`−${most}`} to={`+${most}`} note="B − A" />}
     </>
   );
 }
