@@ -80,8 +80,8 @@ export interface ActivitySlice {
 
 /** Frames in one answer of the main process. */
 const chunk = 256;
-/** The picture changes fifteen times a second at most; what lies between fades. */
-const tickMs = 66;
+/** The picture changes eight times a second at most; what lies between fades. The engine needs the processor more. */
+const tickMs = 120;
 /** Where the person asked for less motion. */
 const calmTickMs = 1000;
 
