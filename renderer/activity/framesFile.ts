@@ -1,6 +1,6 @@
 import { z } from 'zod';
 import { editSchema } from '../../electron/contract/activity';
-import { decodeFrame, decodeRecord, maxFrameBytes } from '../../electron/contract/frames';
+import { decodeFrame, decodeRecord, maxFrameBytes, type SummaryFrame } from '../../electron/contract/frames';
 import type { Provenance, Source } from './source';
 import { FrameTrack } from './track';
 
@@ -185,8 +185,11 @@ function readBinary(bytes: Uint8Array, id: string, name: string): ImportedSource
   const records = new Map<number, Uint8Array>();
   for (const { token, bytes: length } of head.records) {
     const record = take(length);
-    if (token >= head.tokens.length) throw new FramesFileError(`“${name}” is damaged: a record has no token.`);
-    check(() => decodeRecord(record), name);
+    const own = shapeOf(check(() => decodeRecord(record), name));
+    const frame = frames[token];
+    if (!frame || own !== shapeOf(check(() => decodeFrame(frame), name))) {
+      throw new FramesFileError(`“${name}” is damaged: a record does not belong to its token.`);
+    }
     records.set(token, record);
   }
   return { source: build(head, frames, id, name, records.size > 0), records };
@@ -208,8 +211,11 @@ function build(
   let shape: string | null = null;
   for (const frame of frames) {
     if (!frame) continue;
-    const { layers, blocks, neurons, heads } = check(() => decodeFrame(frame), name);
-    const own = [layers.length, blocks, neurons, heads].join();
+    const decoded = check(() => decodeFrame(frame), name);
+    const own = `${shapeOf(decoded)} ${decoded.blockSize}`;
+    if (decoded.layers.length === 0 || decoded.neurons === 0 || decoded.heads === 0) {
+      throw new FramesFileError(`“${name}” is damaged: a frame has no layers, neurons or heads.`);
+    }
     if (shape !== null && own !== shape) throw new FramesFileError(`“${name}” is damaged: its frames differ in shape.`);
     shape = own;
   }
@@ -233,6 +239,9 @@ function build(
     records,
   };
 }
+
+const shapeOf = ({ layers, neurons, heads }: Pick<SummaryFrame, 'layers' | 'neurons' | 'heads'>): string =>
+  [layers.length, neurons, heads].join(' ');
 
 function check<T>(decode: () => T, name: string): T {
   try {

@@ -17,6 +17,8 @@ export interface Showing {
   moved: boolean;
   /** The person asked for less motion. */
   still: boolean;
+  /** Least ms between two drawings while colours fade; 0: every frame. A reply that is written needs the processor more. */
+  paceMs: number;
 }
 
 export type ToWorker =
@@ -40,6 +42,7 @@ interface Drawable {
 export class HeatTurn {
   private readonly painter = new HeatPainter();
   private frame = 0;
+  private timer: ReturnType<typeof setTimeout> | undefined;
   private drawn = 0;
   private unpacked: Grid | null = null;
 
@@ -50,7 +53,7 @@ export class HeatTurn {
     private readonly onDrawn: (drawn: number) => void,
   ) {}
 
-  show({ grid, width, height, theme, scale, seen, group, moved, still }: Showing): void {
+  show({ grid, width, height, theme, scale, seen, group, moved, still, paceMs }: Showing): void {
     if (this.canvas.width !== width) this.canvas.width = width;
     if (this.canvas.height !== height) this.canvas.height = height;
     const { painter, surface } = this;
@@ -60,7 +63,9 @@ export class HeatTurn {
     painter.show(cells, coloursOf(theme, scale), seen, group, performance.now(), moved);
     this.stop();
     const draw = (): void => {
-      if (painter.draw(surface, performance.now())) this.frame = this.frames.requestAnimationFrame(draw);
+      const fading = painter.draw(surface, performance.now());
+      if (fading && paceMs > 0) this.timer = setTimeout(draw, paceMs);
+      else if (fading) this.frame = this.frames.requestAnimationFrame(draw);
       this.onDrawn(++this.drawn);
     };
     this.frame = this.frames.requestAnimationFrame(draw);
@@ -68,5 +73,6 @@ export class HeatTurn {
 
   stop(): void {
     this.frames.cancelAnimationFrame(this.frame);
+    clearTimeout(this.timer);
   }
 }

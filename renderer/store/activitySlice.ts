@@ -71,6 +71,8 @@ export interface ActivitySlice {
   follow: () => void;
   /** Gets back the frames around a token that were let go. */
   fetchAround: (sourceId: string, token: number) => Promise<void>;
+  /** Asks anew how a reply was made: the hash of its model comes a while after its end. */
+  withProvenance: (source: Source) => Promise<Source>;
   /** All frames of a source, fetched where they were let go. */
   framesOf: (sourceId: string) => Promise<(Uint8Array | null)[]>;
   beginFrames: (message: Message) => void;
@@ -80,8 +82,8 @@ export interface ActivitySlice {
 
 /** Frames in one answer of the main process. */
 const chunk = 256;
-/** The picture changes fifteen times a second at most; what lies between fades. */
-const tickMs = 66;
+/** The picture changes eight times a second at most; what lies between fades. The engine needs the processor more. */
+const tickMs = 120;
 /** Where the person asked for less motion. */
 const calmTickMs = 1000;
 
@@ -238,6 +240,14 @@ export const createActivitySlice: Slice<ActivitySlice> = (set, get) => {
         .finally(() => loading.delete(key));
       loading.set(key, promise);
       return promise;
+    },
+
+    withProvenance: async (source) => {
+      if (source.kind !== 'reply' || source.provenance?.modelHash) return source;
+      const about = await api.activity.reply({ messageId: source.id, from: 0, count: 0 });
+      const known = { ...(get().sources[source.id] ?? source), provenance: provenanceOf(about, []) };
+      set((s) => ({ sources: { ...s.sources, [source.id]: known } }));
+      return known;
     },
 
     framesOf: async (sourceId) => {

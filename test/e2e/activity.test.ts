@@ -315,7 +315,7 @@ describe('the activation panel', () => {
       .textContent();
     const png = await save('Picture (PNG, 2×)', 'png');
     expect(readFileSync(png).subarray(1, 4).toString()).toBe('PNG');
-    expect(readFileSync(await save('Drawing (SVG)', 'svg'), 'utf8')).toMatch(/^<svg .*model sha256/s);
+    expect(readFileSync(await save('Drawing (SVG)', 'svg'), 'utf8')).toMatch(/^<svg .*model sha256 [0-9a-f]{64}</s);
     expect(readFileSync(await save('Table of all layers and tokens (CSV)', 'csv'), 'utf8')).toContain('token,id,text');
     for (const [item, extension] of [
       ['Everything, readable (JSON)', 'json'],

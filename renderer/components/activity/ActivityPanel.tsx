@@ -15,6 +15,7 @@ import { useSource } from './useActivity';
 import { useLatestReply } from './useLatestReply';
 import { useSourceChoices } from './useSourceChoices';
 import { ViewBody } from './ViewBody';
+import { ViewBoundary } from './ViewBoundary';
 
 const names: Record<ViewName, string> = {
   blocks: 'Neurons',
@@ -94,7 +95,11 @@ export function ActivityPanel() {
         </Tabs.List>
         {viewNames.map((name) => (
           <Tabs.Content key={name} value={name} className={css.view} tabIndex={-1}>
-            {name === view && <ViewBody view={view} source={source} />}
+            {name === view && (
+              <ViewBoundary key={source?.id}>
+                <ViewBody view={view} source={source} />
+              </ViewBoundary>
+            )}
           </Tabs.Content>
         ))}
       </Tabs.Root>

@@ -57,8 +57,9 @@ export function ExportMenu({ source }: { source: Source | null }) {
   );
 }
 
-async function make(source: Source, format: ExportFormat, theme: 'light' | 'dark'): Promise<Uint8Array> {
-  const { token, framesOf } = useStore.getState();
+async function make(of: Source, format: ExportFormat, theme: 'light' | 'dark'): Promise<Uint8Array> {
+  const { token, framesOf, withProvenance } = useStore.getState();
+  const source = await withProvenance(of);
   if (format === 'csv') return writeCsv(source);
   if (format === 'json') return writeJson(source, await framesOf(source.id));
   if (format === 'hunchframes') {

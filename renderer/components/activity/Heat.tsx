@@ -33,6 +33,9 @@ export interface HeatProps {
   compact?: boolean;
 }
 
+/** Between drawings while a reply is written. */
+const livePaceMs = 90;
+
 /** A map of cells: canvas for the cells, DOM for all that is read. One cell has the cursor; keys, mouse and other maps move it. */
 export function Heat({
   label,
@@ -55,6 +58,7 @@ export function Heat({
   const canvas = useRef<HTMLCanvasElement>(null);
   const theme = useThemeName();
   const scale = useStore((s) => s.look.scale);
+  const live = useStore((s) => s.following && s.sourceId !== null && s.live[s.sourceId] !== undefined);
   const size = useSize(plot);
   const ratio = Math.min(2, window.devicePixelRatio || 1);
   const pixels = { width: Math.round(size.width * ratio), height: Math.round(size.height * ratio) };
@@ -80,10 +84,11 @@ export function Heat({
       group,
       moved,
       still: lessMotion(),
+      paceMs: live ? livePaceMs : 0,
     });
     // `seen` is made anew each time.
     // eslint-disable-next-line react-hooks/exhaustive-deps
-  }, [grid, theme, scale, group, size.width, size.height, seen.x, seen.y, seen.columns, seen.rows]);
+  }, [grid, theme, scale, group, size.width, size.height, seen.x, seen.y, seen.columns, seen.rows, live]);
 
   const cellAt = (event: { clientX: number; clientY: number }): { row: number; column: number } | null => {
     const box = plot.current?.getBoundingClientRect();

@@ -67,9 +67,10 @@ function HeadSpot({ frame }: { frame: SummaryFrame }) {
 
 function NeuronSpot({ source, frame, token }: { source: Source; frame: SummaryFrame; token: number }) {
   const spot = useStore((s) => s.spot);
-  const mode = useStore((s) => s.capture.mode);
+  const writing = useStore((s) => s.live[source.id] !== undefined);
+  const full = useStore((s) => s.capture.mode === 'full') && !writing;
   const view = useStore((s) => s.look.view);
-  const single = view === 'layer' || view === 'model' || view === 'time' || mode === 'full' || source.kind === 'run';
+  const single = view === 'layer' || view === 'model' || view === 'time' || full || source.kind === 'run';
   const { value: record, valueKey } = useRecord(source, single ? token : -1);
   const layer = Math.min(frame.layers.length - 1, spot.layer);
   const neuron = Math.min(frame.neurons - 1, spot.neuron);

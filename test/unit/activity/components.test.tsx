@@ -121,6 +121,21 @@ describe('the panel', () => {
     );
   });
 
+  it('keeps everything else when a view cannot be drawn', async () => {
+    const quiet = vi.spyOn(console, 'error').mockImplementation(() => {});
+    const broken = { ...source(), id: 'broken' };
+    vi.spyOn(broken.track, 'frame').mockImplementation(() => ({}) as never);
+    act(() => {
+      state().addSource(broken);
+      void state().lookAt('broken', 3);
+    });
+    expect(screen.getByRole('alert').textContent).toContain('This view cannot be drawn');
+    expect(screen.getByRole('slider', { name: 'Token' })).toBeTruthy();
+    act(() => void state().lookAt('run', 3));
+    expect(screen.queryByRole('alert')).toBeNull();
+    quiet.mockRestore();
+  });
+
   it('has no axe findings in any view', async () => {
     for (const tab of screen.getAllByRole('tab').map(({ textContent }) => textContent!)) {
       await show(tab);

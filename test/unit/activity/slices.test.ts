@@ -85,11 +85,11 @@ describe('a reply that is written', () => {
       tokens: tokens(0, 3),
       frames: [null, frame(1), frame(2)],
     });
-    vi.advanceTimersByTime(100);
+    vi.advanceTimersByTime(200);
     expect(state().token).toBe(2);
     state().moveToken(1);
     state().receiveFrames(replyId, { type: 'frames', from: 3, tokens: tokens(3, 2), frames: [frame(3), null] });
-    vi.advanceTimersByTime(100);
+    vi.advanceTimersByTime(200);
     expect(state().token).toBe(1);
     expect(state().sources[replyId]!.track.length).toBe(5);
     state().follow();
@@ -168,6 +168,17 @@ describe('a reply of yesterday', () => {
     expect(api.reply).toHaveBeenCalledTimes(3);
     expect([state().token, state().following]).toEqual([3, false]);
     expect(await state().framesOf(replyId)).toHaveLength(total);
+  });
+
+  it('knows the hash of its model when it is exported, not before', async () => {
+    api.reply!.mockImplementationOnce(({ from, count }: { from: number; count: number }) =>
+      ok({ ...activity(from, count), total: 256, modelHash: '' }),
+    );
+    await state().lookAt(replyId);
+    const source = state().sources[replyId]!;
+    expect(source.provenance!.modelHash).toBe('');
+    expect((await state().withProvenance(source)).provenance!.modelHash).toBe('ab');
+    expect(state().sources[replyId]!.provenance!.modelHash).toBe('ab');
   });
 
   it('that is gone says so', async () => {
