@@ -8,7 +8,7 @@ import type { Spread, StreamFigures } from './measure';
 import { forcedDensity, type ForcedFigures } from './density';
 import { fixedPrompt, logitsHash, stepRates, streamRates } from './measure';
 import { benchStops } from './benchStops';
-import { circumstances, library, openResolved } from './open';
+import { circumstances, library, machineOf, openResolved } from './open';
 import type { ModelOptions } from './options';
 import { print, printJson, progressLine } from './output';
 import { shapeFile } from './shape';
@@ -144,7 +144,7 @@ export async function bench(options: BenchOptions): Promise<void> {
       return;
     }
     print(
-      `${resolved.name} ${info.quantization}, ${info.isa}, ${info.threads} threads, ${placeOf(runtime, sparsity)}, ${repetitions} runs each` +
+      `${resolved.name} ${info.quantization}, ${machineOf(info)}, ${placeOf(runtime, sparsity)}, ${repetitions} runs each` +
         (shape ? ` (${syntheticLabel})` : ''),
     );
     for (const [label, { mean, sd }] of Object.entries(rates)) {

@@ -4,7 +4,7 @@ import { HunchError } from '../contract/errors';
 import { fromNative } from '../engine/nativeError';
 import { evaluate } from '../eval/evaluate';
 import { parseRecords } from '../eval/records';
-import { circumstances, openModel } from './open';
+import { circumstances, machineOf, openModel } from './open';
 import type { ModelOptions } from './options';
 import { note, print, printJson, progressLine } from './output';
 import { placeOf, planFor, type SparsityOptions } from './sparsity';
@@ -73,7 +73,7 @@ export async function evalCommand(file: string, options: EvalCommandOptions): Pr
       );
     }
     print(
-      `${resolved.name} ${info.quantization}, ${info.isa}, ${info.threads} threads, ${placeOf(runtime, options.sparsity)}: n = ${result.n}, ` +
+      `${resolved.name} ${info.quantization}, ${machineOf(info)}, ${placeOf(runtime, options.sparsity)}: n = ${result.n}, ` +
         `${result.tokens} tokens, ${tokensPerSecond.toFixed(0)} tok/s`,
     );
     if (result.truncated > 0) {

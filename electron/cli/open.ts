@@ -1,4 +1,5 @@
 import { Runtime } from '../engine/runtime';
+import type { RuntimeInfo } from '../engine/runtime';
 import { ModelLibrary } from '../models/library';
 import type { ResolvedModel } from '../models/library';
 import { modelsFolder } from '../paths';
@@ -23,7 +24,7 @@ export async function openModel(
 
 export async function openResolved(
   { path, name, packFolder }: ResolvedModel,
-  { threads, isa, byNeuron }: Omit<OpenOptions, 'model'>,
+  { threads, isa, device, byNeuron }: Omit<OpenOptions, 'model'>,
   contextLength?: number,
 ): Promise<Runtime> {
   const progress = progressLine();
@@ -32,6 +33,7 @@ export async function openResolved(
       threads,
       packFolder,
       ...(isa ? { isa } : {}),
+      ...(device ? { device } : {}),
       ...(byNeuron === undefined ? {} : { byNeuron }),
       ...(contextLength === undefined ? {} : { contextLength }),
       onProgress: (fraction) => progress.show(`Loading ${name}: ${Math.floor(fraction * 100)} %`),
@@ -41,8 +43,13 @@ export async function openResolved(
   }
 }
 
+/** What a model runs on, in a line. */
+export function machineOf({ device, isa, threads }: RuntimeInfo): string {
+  return device || `${isa}, ${threads} threads`;
+}
+
 /** What a measurement was taken with, for its JSON. */
 export function circumstances(runtime: Runtime, { id, name }: ResolvedModel): Record<string, unknown> {
-  const { quantization, isa, threads } = runtime.info;
-  return { model: { id, name, quantization, path: runtime.info.path }, isa, threads };
+  const { quantization, isa, threads, device } = runtime.info;
+  return { model: { id, name, quantization, path: runtime.info.path }, isa, threads, ...(device ? { device } : {}) };
 }

@@ -1,6 +1,6 @@
 import { InvalidArgumentError, Option } from 'commander';
 import type { Command } from 'commander';
-import type { Isa } from '../engine/addon';
+import type { Device, Isa } from '../engine/addon';
 import { defaultModelId } from '../models/catalogue';
 
 /** What every command that runs a model takes. */
@@ -8,6 +8,7 @@ export interface ModelOptions {
   model: string;
   threads: number;
   isa?: Isa;
+  device?: Device;
   json?: boolean;
 }
 
@@ -45,6 +46,13 @@ export function withModelOptions(command: Command): Command {
         'avx2',
         'avx512',
         'neon',
+      ]),
+    )
+    .addOption(
+      new Option('--device <name>', 'where it runs; auto: on a GPU where one can be used').choices([
+        'cpu',
+        'cuda',
+        'auto',
       ]),
     )
     .addOption(jsonOption());

@@ -1,7 +1,7 @@
 import { readFile } from 'node:fs/promises';
 import { HunchError } from '../contract/errors';
 import { measurePerplexity } from '../engine/perplexity';
-import { circumstances, openModel } from './open';
+import { circumstances, machineOf, openModel } from './open';
 import type { ModelOptions } from './options';
 import { note, print, printJson, progressLine } from './output';
 import { placeOf, planFor, type SparsityOptions } from './sparsity';
@@ -72,7 +72,7 @@ export async function perplexity(file: string, options: PerplexityCommandOptions
     }
     print(`PPL = ${result.perplexity.toFixed(4)} ± ${result.standardError.toFixed(5)}`);
     print(
-      `${resolved.name} ${info.quantization}, ${info.isa}, ${info.threads} threads, ${placeOf(runtime, options.sparsity)}: ${result.chunks} windows of ${contextLength}, ` +
+      `${resolved.name} ${info.quantization}, ${machineOf(info)}, ${placeOf(runtime, options.sparsity)}: ${result.chunks} windows of ${contextLength}, ` +
         `${result.scoredTokens} tokens scored, ${tokensPerSecond.toFixed(0)} tok/s`,
     );
   } finally {

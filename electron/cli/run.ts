@@ -4,7 +4,7 @@ import { defaultSampling } from '../contract/entities';
 import { HunchError } from '../contract/errors';
 import type { ChatTurn, ReplyResult, Runtime } from '../engine/runtime';
 import { ActivityDump, type ActivityOptions } from './activity';
-import { circumstances, openModel } from './open';
+import { circumstances, machineOf, openModel } from './open';
 import type { ModelOptions } from './options';
 import { fail, note, printJson } from './output';
 import { placeOf, planFor, type SparsityOptions } from './sparsity';
@@ -125,7 +125,7 @@ export async function run(prompt: string | undefined, options: RunOptions): Prom
     const { info } = runtime;
     planFor(runtime, options.sparsity); // says what is wrong before anything is run
     note(
-      `${resolved.name} ${info.quantization}, ${info.isa}, ${info.threads} threads, ` +
+      `${resolved.name} ${info.quantization}, ${machineOf(info)}, ` +
         `context ${info.contextLength}, ${placeOf(runtime, options.sparsity)}`,
     );
     if (prompt === undefined && options.activity !== undefined) {

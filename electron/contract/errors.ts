@@ -15,6 +15,8 @@ export const errorCodes = [
   'pack-invalid', // a sparsity pack or a predictors file that cannot be used
   'context-overflow', // the prompt is longer than the context
   'out-of-memory',
+  'gpu-unavailable', // no driver, no GPU that can be used, or a build without CUDA
+  'gpu-failed', // while it computed: a fault of the driver or the card
   'engine-crashed',
   'engine-unavailable',
   'database-newer', // written by a newer Hunch

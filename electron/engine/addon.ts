@@ -58,11 +58,17 @@ export interface ModelSpec {
 
 export type Isa = 'scalar' | 'avx2' | 'avx512' | 'neon';
 
+export type Device = 'cpu' | 'cuda' | 'auto';
+
 export interface LoadOptions {
   threads: number; // 0 = one per physical core
   isa?: Isa; // default: the best this CPU has
   /** Keep MLPs without true zeros also by neuron, so that plans can skip in them; two thirds more memory. Default: false. */
   byNeuron?: boolean;
+  /** Where it runs. cuda: an error where that cannot be; auto: then the CPU, with the reason in ModelInfo. Default: cpu. */
+  device?: Device;
+  /** Bytes of the GPU's memory that may be used; 0 (default) = what is free. */
+  gpuBudget?: number;
 }
 
 export interface NativeInfo {
@@ -79,6 +85,17 @@ export interface ModelInfo {
   weightBytesPerToken: number;
   parameterCount: number;
   loadMs: number;
+  device: string; // the GPU's name; empty on the CPU
+  deviceNote: string; // why no GPU is used although one was asked for
+  gpuBytes: number; // of the GPU's memory that the weights take
+}
+
+/** What GPUs there are, and why one cannot be used. */
+export interface GpuReport {
+  built: boolean; // with CUDA kernels
+  driver: string; // the CUDA version of NVIDIA's driver; empty without one
+  gpus: { name: string; memory: number; capability: number; usable: boolean; problem: string }[];
+  problem: string; // why there is none
 }
 
 export interface GenerateOptions {
@@ -381,4 +398,5 @@ export interface NativeAddon {
   load(spec: ModelSpec, options: LoadOptions, onProgress?: (fraction: number) => void): Promise<NativeModel>;
   /** Read bandwidth of this machine in GB/s with `threads` threads over a buffer of `bytes`, median of several passes. */
   readBandwidth(threads: number, bytes: number): Promise<number>;
+  gpus(): Promise<GpuReport>;
 }

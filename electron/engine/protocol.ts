@@ -57,6 +57,9 @@ const runtimeInfoSchema = z.object({
   isa: z.enum(['scalar', 'avx2', 'avx512', 'neon']),
   threads: z.number(),
   loadMs: z.number(),
+  device: z.string(),
+  deviceNote: z.string(),
+  gpuBytes: z.number(),
 });
 
 const statsSchema = z.object({

@@ -8,7 +8,16 @@ import { PromptEncoder } from '../models/prompt';
 import { ChatTemplate } from '../models/template';
 import { Tokenizer } from '../models/tokenizer';
 import type { FramesProgress } from './activityTrail';
-import type { GenerateOptions, GenerateResult, Isa, ModelSpec, NativeAddon, NativeModel, NativeSession } from './addon';
+import type {
+  GenerateOptions,
+  GenerateResult,
+  Device,
+  Isa,
+  ModelSpec,
+  NativeAddon,
+  NativeModel,
+  NativeSession,
+} from './addon';
 import type { ChatSession } from './chatSessions';
 import { ChatSessions } from './chatSessions';
 import { useFilePlans } from './fileSource';
@@ -33,6 +42,8 @@ export interface RuntimeOptions {
   contextLength?: number;
   /** Default: the best this CPU has. */
   isa?: Isa;
+  /** LoadOptions.device; default: cpu. */
+  device?: Device;
   /** LoadOptions.byNeuron; default: where there is a pack, whose plans may skip. */
   byNeuron?: boolean;
   /** Where the model's packs are written, and looked for first; default: its own folder. */
@@ -57,6 +68,9 @@ export interface RuntimeInfo {
   isa: Isa;
   threads: number;
   loadMs: number;
+  device: string; // ModelInfo.device: the GPU's name; empty on the CPU
+  deviceNote: string;
+  gpuBytes: number;
 }
 
 export interface ReplyRequest {
@@ -169,6 +183,7 @@ export class Runtime {
           threads: options.threads ?? 0,
           byNeuron: options.byNeuron ?? packed,
           ...(options.isa ? { isa: options.isa } : {}),
+          ...(options.device ? { device: options.device } : {}),
         },
         options.onProgress,
       );

@@ -35,6 +35,33 @@ static Napi::Value bandwidth(const Napi::CallbackInfo& call) {
       [](Napi::Env e, double& v) -> Napi::Value { return Napi::Number::New(e, v); });
 }
 
+static Napi::Value list_gpus(const Napi::CallbackInfo& call) {
+  return answer<GpuReport>(
+      call.Env(), call.Env().GetInstanceData<AddonData>()->loading, "hunch.gpus",
+      [](GpuReport& out) {
+        out = gpus();
+        return Status::fine();
+      },
+      [](Napi::Env env, GpuReport& report) -> Napi::Value {
+        Napi::Array list = Napi::Array::New(env);
+        for (const GpuInfo& g : report.gpus) {
+          Napi::Object o = Napi::Object::New(env);
+          o.Set("name", g.name);
+          o.Set("memory", (double)g.memory);
+          o.Set("capability", g.capability / 10.0);
+          o.Set("usable", g.usable);
+          o.Set("problem", g.problem);
+          list.Set(list.Length(), o);
+        }
+        Napi::Object o = Napi::Object::New(env);
+        o.Set("built", report.built);
+        o.Set("driver", report.driver);
+        o.Set("gpus", list);
+        o.Set("problem", report.problem);
+        return o;
+      });
+}
+
 static Napi::Object init(Napi::Env env, Napi::Object exports) {
   auto* data = new AddonData();
   data->model = Napi::Persistent(ModelWrap::define(env));
@@ -44,6 +71,7 @@ static Napi::Object init(Napi::Env env, Napi::Object exports) {
   exports.Set("info", Napi::Function::New(env, info, "info"));
   exports.Set("load", Napi::Function::New(env, ModelWrap::load, "load"));
   exports.Set("readBandwidth", Napi::Function::New(env, bandwidth, "readBandwidth"));
+  exports.Set("gpus", Napi::Function::New(env, list_gpus, "gpus"));
   return exports;
 }
 

@@ -150,6 +150,12 @@ Status to_load_options(const Napi::Value& value, LoadOptions& out) {
   const Napi::Value by_neuron = r.field("byNeuron");
   if (by_neuron.IsBoolean()) out.by_neuron = by_neuron.As<Napi::Boolean>().Value();
   else if (!by_neuron.IsUndefined()) return wrong("options.byNeuron", "true or false");
+  const Napi::Value device = r.field("device");
+  if (device.IsString()) out.device = device.As<Napi::String>().Utf8Value();
+  else if (!device.IsUndefined()) return wrong("options.device", "cpu, cuda or auto");
+  const Napi::Value budget = r.field("gpuBudget");
+  if (!budget.IsUndefined())
+    if (Status s = to_uint(budget, "options.gpuBudget", 1ull << 50, out.gpu_budget); !s.ok()) return s;
   return r.status;
 }
 

@@ -59,6 +59,9 @@ Napi::Value ModelWrap::info(const Napi::CallbackInfo& info) {
   o.Set("weightBytesPerToken", (double)m.weight_bytes_per_token);
   o.Set("parameterCount", (double)m.parameter_count);
   o.Set("loadMs", m.load_ms);
+  o.Set("device", m.device);
+  o.Set("deviceNote", m.device_note);
+  o.Set("gpuBytes", (double)m.gpu_bytes);
   return o;
 }
 

@@ -82,6 +82,9 @@ struct LoadOptions {
   std::optional<Isa> isa;  // default: the best this CPU has
   // Also keep the MLPs of models without true zeros by neuron, so that they can skip neurons: two thirds more memory for them.
   bool by_neuron = false;
+  // "cpu", "cuda" (an error where that cannot be) or "auto" (the CPU where it cannot, with the reason in ModelInfo). The CPU's model is loaded all the same.
+  std::string device = "cpu";
+  uint64_t gpu_budget = 0;  // bytes of the GPU's memory that may be used; 0 = what is free
   std::function<void(float)> progress;
 };
 
@@ -91,7 +94,25 @@ struct ModelInfo {
   uint64_t weight_bytes_per_token;
   uint64_t parameter_count;
   double load_ms;
+  std::string device, device_note;  // the GPU's name, empty on the CPU; why no GPU is used although one was asked for
+  uint64_t gpu_bytes = 0;           // of the GPU's memory that the weights take
 };
+
+struct GpuInfo {
+  std::string name;
+  uint64_t memory = 0;    // bytes
+  int capability = 0;     // 75 = 7.5
+  bool usable = false;
+  std::string problem;    // a sentence; empty where usable
+};
+struct GpuReport {
+  bool built = false;     // with CUDA kernels
+  std::string driver;     // the CUDA version that NVIDIA's driver offers; empty without one
+  std::vector<GpuInfo> gpus;
+  std::string problem;    // why there is none
+};
+// What GPUs there are and why one cannot be used. Asks the driver; never fails.
+GpuReport gpus();
 
 // How a layer's MLP runs. dense: everything is read. exact: all gate rows, then up and down of the neurons whose gate lets anything through.
 // screened: a low-bit copy of the gate names the neurons (SparseInfer, Shin 2024). predicted: a predictor does, earlier (DejaVu, Liu 2023).

@@ -23,8 +23,9 @@ Status Engine::load(const ModelSpec& spec, const LoadOptions& options, std::shar
 
   auto impl = std::make_unique<Impl>(options.threads ? options.threads : physical_cores());
   if (Status s = load_model(spec, kernels, impl->pool, options.by_neuron, options.progress, impl->model); !s.ok()) return s;
-  const std::chrono::duration<double, std::milli> took = std::chrono::steady_clock::now() - begin;
-  impl->info = {isa, impl->pool.size(), impl->model.weight_bytes_per_token, impl->model.parameter_count, took.count()};
+  impl->info = {isa, impl->pool.size(), impl->model.weight_bytes_per_token, impl->model.parameter_count, 0, {}, {}, 0};
+  if (Status s = cuda::load_beside(spec, options, impl->model, impl->gpu, impl->info); !s.ok()) return s;
+  impl->info.load_ms = std::chrono::duration<double, std::milli>(std::chrono::steady_clock::now() - begin).count();
   out.reset(new Engine(std::move(impl)));
   return Status::fine();
 } catch (const std::bad_alloc&) {
@@ -43,6 +44,8 @@ Status Engine::new_session(uint32_t context, std::unique_ptr<Session>& out) try 
   s->scratch.allocate(impl_->model, context, impl_->pool.size());
   s->scratch.screens = &impl_->screens;
   s->history.reserve(context);
+  if (impl_->gpu)
+    if (Status status = cuda::DeviceSession::open(impl_->gpu, context, s->gpu); !status.ok()) return status;
   out.reset(new Session(std::move(s)));
   return Status::fine();
 } catch (const std::bad_alloc&) {
@@ -52,8 +55,9 @@ Status Engine::new_session(uint32_t context, std::unique_ptr<Session>& out) try 
 Status Engine::set_predictors(const Predictors& predictors) {
   auto packed = std::make_shared<PredictorSet>();
   if (Status s = pack_predictors(impl_->model, predictors, *packed); !s.ok()) return s;
-  std::lock_guard turn(impl_->turn);
+  std::scoped_lock turns(impl_->gpu_turn, impl_->turn);
   impl_->predictors = std::move(packed);
+  if (impl_->gpu) return impl_->gpu->set_predictors(predictors);
   return Status::fine();
 }
 

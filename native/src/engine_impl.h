@@ -3,6 +3,7 @@
 
 #include <mutex>
 
+#include "cuda/hook.h"
 #include "forward.h"
 #include "frames.h"
 #include "governor.h"
@@ -15,6 +16,8 @@ namespace hunch {
 struct Engine::Impl {
   explicit Impl(unsigned threads) : pool(threads), governor(pool.size()) {}
   Model model;
+  std::shared_ptr<cuda::DeviceModel> gpu;  // null: on the CPU
+  std::mutex gpu_turn;                     // of what runs there; taken before turn
   Pool pool;
   Screens screens;                                 // guarded by turn
   std::shared_ptr<const PredictorSet> predictors;  // guarded by turn
@@ -43,6 +46,18 @@ struct Session::Impl {
   std::vector<uint8_t> frame, record;                    // of the last step; frame is empty unless it was captured
 
   Impl(std::shared_ptr<Engine> owner, Engine::Impl& e) : keep(std::move(owner)), engine(e) {}
+  std::unique_ptr<cuda::DeviceSession> gpu;  // null: on the CPU
+  bool on_cpu = false;                       // although there is a GPU: what only the CPU can do (OnCpu)
+  Status failure;                            // of the GPU; extend() then says false
+  int32_t last_drawn = 0;
+  bool uses_gpu() const { return gpu && !on_cpu; }
+  bool extend_on_gpu(std::span<const int32_t> tokens, const Plan* plan, Logits logits, const std::atomic<bool>& cancel, const std::function<void(uint32_t)>& progress);
+  Status take_failure();
+  Status decode_on_gpu(int32_t id, const Plan* plan, const GenerateOptions& o, const GenerateEvents& events, const std::atomic<bool>& cancel, GenerateResult& result, bool& again);
+  Status score_on_gpu(std::span<const int32_t> tokens, uint32_t from, const Plan* plan, float* nll, uint8_t* greedy);
+  Status time_on_gpu(std::span<const int32_t> tokens, const Plan* plan, double& ms);
+  void add_gpu_counts(Activity& a);
+  void count(uint64_t tokens, double seconds);
   Status check(std::span<const int32_t> tokens) const;
   Status check(const Plan& plan) const;
   // Runs tokens from history.size() on, in batches; false = cancelled.
@@ -67,6 +82,22 @@ struct Session::Impl {
   Status take_plan(std::shared_ptr<const Plan>& out);
   Status make_ready(const std::shared_ptr<const Plan>& plan);
   void set_plan(std::shared_ptr<const Plan> next);
+};
+
+// While it lives, a session of a GPU runs on the CPU. The two do not share a cache: the text begins anew before and behind.
+template <class Impl>
+class OnCpu {
+ public:
+  explicit OnCpu(Impl& s, bool wanted = true) : s_(s), active_(wanted && s.gpu) {
+    if (active_) s_.on_cpu = true, s_.history.clear();
+  }
+  ~OnCpu() {
+    if (active_) s_.on_cpu = false, s_.history.clear();
+  }
+
+ private:
+  Impl& s_;
+  bool active_;
 };
 
 }  // namespace hunch

@@ -206,6 +206,7 @@ Status Session::Impl::step(int32_t id, const Plan* plan, const std::atomic<bool>
 
 bool Session::Impl::extend(std::span<const int32_t> tokens, const Plan* plan, Logits logits, const std::atomic<bool>& cancel,
                            const std::function<void(uint32_t)>& progress) {
+  if (uses_gpu()) return extend_on_gpu(tokens, plan, logits, cancel, progress);
   for (uint32_t done = 0; done < tokens.size();) {
     const auto batch = tokens.subspan(done, std::min<size_t>(kBatch, tokens.size() - done));
     const bool last = done + batch.size() == tokens.size();
@@ -237,6 +238,7 @@ Status Session::generate(std::span<const int32_t> prompt, const GenerateOptions&
   if (Status status = s.check(prompt); !status.ok()) return status;
   const auto begin = Clock::now();
   s.take_edits();
+  const OnCpu cpu(s, s.edits != nullptr);
 
   // At least the prompt's last token runs: its logits are what we sample from.
   const auto common = std::mismatch(prompt.begin(), prompt.end() - 1, s.history.begin(), s.history.end()).first - prompt.begin();
@@ -251,11 +253,11 @@ Status Session::generate(std::span<const int32_t> prompt, const GenerateOptions&
   if (!s.extend(prompt.subspan((size_t)common), nullptr, Logits::last, cancel, progress)) {
     result.reason = StopReason::cancelled;
     result.prefill_ms = ms_since(begin);
-    return Status::fine();
+    return s.take_failure();
   }
   // What the first step will need made is no part of decoding.
   std::shared_ptr<const Plan> plan;
-  if (!o.speculate)
+  if (!o.speculate || s.uses_gpu())
     if (Status status = s.take_plan(plan); !status.ok()) return status;
   s.frame.clear();
   result.prefill_ms = ms_since(begin);
@@ -309,7 +311,7 @@ Status Session::generate(std::span<const int32_t> prompt, const GenerateOptions&
     drafts.clear();
     row = 0;
     bool ran = false;
-    if (o.speculate) {
+    if (o.speculate && !s.uses_gpu()) {
       s.frame.clear();
       const uint32_t room = (uint32_t)std::min<size_t>({Drafting::kMost, s.kv.context() - s.history.size() - 1, (size_t)(o.max_tokens - result.generated_tokens)});
       s.history.push_back(id);
@@ -330,10 +332,19 @@ Status Session::generate(std::span<const int32_t> prompt, const GenerateOptions&
       if (drafts.empty()) drafting.stepped(verifying);
     } else {
       if (Status status = s.take_plan(plan); !status.ok()) return status;
+      if (s.uses_gpu() && o.temperature <= 0 && o.repeat_penalty == 1 && !corrects(plan.get())) {
+        bool again = true;
+        for (int32_t next = id; again; next = s.last_drawn) {
+          if (Status status = s.take_plan(plan); !status.ok()) return status;
+          if (Status status = s.decode_on_gpu(next, plan.get(), o, events, cancel, result, again); !status.ok()) return status;
+        }
+        break;
+      }
       if (Status status = s.step(id, plan.get(), cancel, ran); !status.ok()) return status;
       ran = ran && s.correct(plan.get(), cancel);
     }
     if (!ran) {
+      if (Status status = s.take_failure(); !status.ok()) return status;
       result.reason = StopReason::cancelled;
       break;
     }
@@ -349,11 +360,13 @@ Status Session::score(std::span<const int32_t> tokens, uint32_t from, std::vecto
   nll.assign(tokens.size() - 1 - from, 0);
   if (greedy) greedy->assign(nll.size(), 0);
   s.take_edits();
+  const OnCpu cpu(s, s.edits != nullptr);
   // From position `from` on the residual stream is needed, so those positions run whatever the cache holds.
   const auto common = std::mismatch(tokens.begin(), tokens.begin() + from, s.history.begin(), s.history.end()).first - tokens.begin();
   s.history.resize((size_t)common);
   std::shared_ptr<const Plan> plan;
   if (Status status = s.take_plan(plan); !status.ok()) return status;
+  if (s.uses_gpu()) return s.score_on_gpu(tokens, from, plan.get(), nll.data(), greedy ? greedy->data() : nullptr);
   for (uint32_t at = (uint32_t)common; at + 1 < tokens.size();) {
     const auto batch = tokens.subspan(at, std::min<size_t>(batch_size(plan.get()), tokens.size() - 1 - at));
     std::lock_guard turn(s.engine.turn);
@@ -382,6 +395,7 @@ Status Session::compare(Session& other, const Plan* reference, std::span<const i
   if (Status status = s.take_plan(plan); !status.ok()) return status;
   if (Status status = o.take_plan(other_plan); !status.ok()) return status;
   out = {};
+  const OnCpu cpu(s), other_cpu(o);
   s.take_edits();
   o.take_edits();
   s.history.clear();
@@ -410,6 +424,7 @@ Status Session::trace(std::span<const int32_t> tokens, uint32_t from, const std:
   Impl& s = *impl_;
   if (Status status = s.check(tokens); !status.ok()) return status;
   if (from == 0 || from >= tokens.size()) return Status::error("bad-request", "A trace needs a prompt of at least one token, and tokens after it.");
+  const OnCpu cpu(s);
   s.take_edits();
   const Status cancelled = Status::error("cancelled", "The run was cancelled.");
   const uint32_t vocabulary = s.engine.model.spec.vocabulary;
@@ -440,6 +455,7 @@ Status Session::lens(std::span<const int32_t> tokens, uint32_t top, Lens& out) {
   if (Status status = s.check(tokens); !status.ok()) return status;
   top = std::min(top, m.vocabulary);
   if (top == 0 || top > 1000) return Status::error("bad-request", "A lens shows between 1 and 1000 tokens of each layer.");
+  const OnCpu cpu(s);
   s.take_edits();
   const auto common = std::mismatch(tokens.begin(), tokens.end() - 1, s.history.begin(), s.history.end()).first - tokens.begin();
   s.history.resize((size_t)common);
@@ -484,6 +500,7 @@ Activity Session::activity() {
     a.bytes += std::exchange(n.bytes, 0);
     a.predictor_seconds = std::max(a.predictor_seconds, (double)std::exchange(n.predictor_ns, 0) * 1e-9);
   }
+  if (s.gpu) s.add_gpu_counts(a);
   return a;
 }
 
@@ -493,8 +510,9 @@ Status Session::logits(std::span<const int32_t> tokens, std::vector<float>& out)
   std::shared_ptr<const Plan> plan;
   if (Status status = s.take_plan(plan); !status.ok()) return status;
   s.take_edits();
+  const OnCpu cpu(s, s.edits != nullptr);
   s.history.clear();
-  s.extend(tokens, plan.get(), Logits::last, never);
+  if (!s.extend(tokens, plan.get(), Logits::last, never)) return s.take_failure();
   out.assign(s.scratch.logits.begin(), s.scratch.logits.begin() + s.engine.model.spec.vocabulary);
   return Status::fine();
 }
@@ -519,6 +537,8 @@ Status Session::bench(uint32_t prompt_tokens, uint32_t decode_tokens, double& pr
   prefill_ms = ms_since(begin);
   begin = Clock::now();
   s.uncorrected = 0;
+  if (Status status = s.take_failure(); !status.ok()) return status;
+  if (s.uses_gpu() && decode_tokens > 0 && !corrects(plan.get())) return s.time_on_gpu(std::span(ids).subspan(depth + prompt_tokens), plan.get(), decode_ms);
   for (size_t i = depth + prompt_tokens; i < n; i++) {
     s.extend(std::span(&ids[i], 1), plan.get(), Logits::last, never);
     s.correct(plan.get(), never);

@@ -1,4 +1,5 @@
 import { bundles } from './bundles.mjs';
+import { cudaCompiler } from './cuda.mjs';
 import { dependencies } from './dependencies.mjs';
 import { electronRuntime } from './electron-runtime.mjs';
 import { native } from './native.mjs';
@@ -8,7 +9,7 @@ import { stockModel } from './stock-model.mjs';
 import { systemPackages } from './system-packages.mjs';
 
 /** What the `hunch` command needs: no window, no model (it says itself which one is missing). */
-export const commandLine = () => [nodeVersion, systemPackages(), dependencies, native, bundles];
+export const commandLine = () => [nodeVersion, systemPackages(), dependencies, cudaCompiler, native, bundles];
 
 /** What a chat in the terminal needs. */
 export const terminalChat = () => commandLine();
@@ -20,6 +21,7 @@ export const everything = (need) => [
   nodeVersion,
   systemPackages(need),
   dependencies,
+  cudaCompiler,
   native,
   bundles,
   renderer,

@@ -1,6 +1,7 @@
 import { copyFileSync, existsSync, mkdirSync, renameSync, rmSync } from 'node:fs';
 import { exec } from '../lib/exec.mjs';
 import { inRoot } from '../lib/paths.mjs';
+import { nvcc } from './cuda.mjs';
 import { hashOf, readStamp, writeStamp } from '../lib/stamps.mjs';
 import { StepError, progress, say } from '../lib/ui.mjs';
 
@@ -47,7 +48,8 @@ export const native = {
 };
 
 async function configure() {
-  const args = ['--preset', 'release'];
+  const args = ['--preset', 'release', `-DHUNCH_CUDA=${process.env.HUNCH_CUDA === '0' ? 'OFF' : 'auto'}`];
+  if (process.env.HUNCH_CUDA_ARCHS) args.push(`-DHUNCH_CUDA_ARCHS=${process.env.HUNCH_CUDA_ARCHS}`);
   const where = { cwd: inRoot('native') };
   try {
     await exec('cmake', args, where);
@@ -63,7 +65,8 @@ async function configure() {
 
 function inputs() {
   const compiler = ['CC', 'CXX', 'CFLAGS', 'CXXFLAGS'].map((name) => `${name}=${process.env[name] ?? ''}`).join('\0');
-  return hashOf(['native', 'test/native'], compiler);
+  const cuda = process.env.HUNCH_CUDA === '0' ? '' : `${nvcc() ?? ''}\0${process.env.HUNCH_CUDA_ARCHS ?? ''}`;
+  return hashOf(['native', 'test/native'], `${compiler}\0cuda=${cuda}`);
 }
 
 /** Ninja writes "[12/80] Building CXX object …". */

@@ -1,0 +1,2 @@
+// Batches of a prompt. (See prefill.cuh's stages.)
+#include "common.cuh"

@@ -1,0 +1,199 @@
+// What the host tells the token kernel: a list of stages in device memory. Plain structs, read by both sides.
+//
+// A token is one launch of one persistent kernel, a block to each multiprocessor, which walks the list; between two stages stands a barrier
+// of the whole grid. Thresholds, the position and the tokens are device memory: moving the slider is a copy, never a new graph.
+#pragma once
+
+#include <cstdint>
+
+#ifdef __CUDACC__
+#define HUNCH_BOTH __host__ __device__
+#else
+#define HUNCH_BOTH
+#endif
+
+namespace hunch::cuda {
+
+constexpr uint32_t kThreads = 256;  // more would only repeat what every warp does for each stage
+constexpr uint32_t kWarps = kThreads / 32;
+constexpr uint32_t kSums = 2048;         // floats of a block for sums of rows by part of the columns
+constexpr uint32_t kMaxSegments = 4;
+constexpr uint32_t kMaxHeadWidth = 256;
+constexpr uint32_t kMaxHeads = 256;
+HUNCH_BOTH constexpr uint32_t ring_bytes(bool deep) { return deep ? 15360 : 5120; }  // of a warp
+constexpr uint32_t kNeuronBatch = 256;   // neurons that a block computes between two syncs
+constexpr uint32_t kMaxBlocks = 256;     // of the grid
+
+// Weights are repacked at upload into rows of `stride` bytes, a multiple of 16. A row is cut into pieces, one for each thread of a warp: 8 columns of a float
+// type, a block of 32 columns of a quantised one. 32 pieces make a chunk; in a chunk lie first the 16-byte planes (all pieces' first, then all pieces' second),
+// so that a warp reads straight lines. After all chunks comes each piece's side: its scale, its minimum, its fifth bits.
+enum class Format : uint32_t {
+  f32,          // 8 columns: 2 planes of 4 floats
+  f16, bf16,    // 8 columns: 1 plane
+  nibbles,      // Q4_0: byte i has column i and, above, column i + 16, both plus 8; side f16 d
+  nibbles_min,  // Q4_1, Q4_K: the same without the 8; side f16 d, f16 minimum
+  fives,        // Q5_0, Q5_1, Q5_K: the same; side f16 d, f16 minimum, u32 of fifth bits
+  bytes,        // Q8_0, IQ4_NL: int8 in 2 planes; side f16 d
+  sixes,        // Q6_K: int8 in 2 planes; side f16 d of the first and of the last 16 columns
+};
+constexpr uint32_t kFormats = 8;
+
+HUNCH_BOTH constexpr bool is_float(Format f) { return f <= Format::bf16; }
+HUNCH_BOTH constexpr uint32_t piece_columns(Format f) { return is_float(f) ? 8 : 32; }
+HUNCH_BOTH constexpr uint32_t planes(Format f) { return f == Format::f32 || f == Format::bytes || f == Format::sixes ? 2 : 1; }
+HUNCH_BOTH constexpr uint32_t side_bytes(Format f) {
+  return is_float(f) ? 0 : f == Format::nibbles || f == Format::bytes ? 2 : f == Format::fives ? 8 : 4;
+}
+HUNCH_BOTH constexpr uint32_t pieces(Format f, uint32_t cols) { return (cols + piece_columns(f) - 1) / piece_columns(f); }
+HUNCH_BOTH constexpr uint32_t row_stride(Format f, uint32_t cols) {
+  return (pieces(f, cols) * (16 * planes(f) + side_bytes(f)) + 15) / 16 * 16;
+}
+
+struct Matrix {
+  const uint8_t* data;
+  uint32_t rows, cols;
+  uint32_t stride;  // bytes between rows
+  uint32_t pair;    // 0, or: rows 2i and 2i + 1 lie `stride` * i and `pair` bytes further (gate and up of a neuron)
+  Format format;
+  uint32_t pieces;
+};
+
+struct Norm {
+  const float* weight;  // null: none
+  const float* bias;    // null: RMSNorm
+};
+
+enum class Epilogue : uint32_t {
+  store,     // out[r] = sum + bias
+  add,       // out[r] += sum + bias
+  activate,  // out[r] = act(sum + bias)
+  gate,      // rows come in pairs: out[r / 2] = act(gate) * up
+  logits,    // out[r] = sum, and the block's best, its maximum and its sum of exponentials
+  select,    // neurons whose gate lets enough through join the block's list, with their gate
+  score,     // neurons whose score exceeds the threshold join the block's list
+};
+
+enum class Act : uint32_t { silu, gelu, relu, drelu };
+
+struct Segment {
+  Matrix matrix;
+  const float* bias;
+  float* out;
+  Epilogue epilogue;
+  uint32_t by_heads;  // its rows are those of the heads that the stage's selection keeps
+};
+
+// Blocks' lists of neurons: count[block], item[block * capacity + i], and with `select` value[…] (the gate).
+struct Lists {
+  uint32_t* count;
+  uint32_t* item;
+  float* value;
+  uint32_t capacity;
+};
+
+enum class Source : uint32_t { none, embedding, residual, vector, attention };
+
+// Heads of a layer that are computed: score = bias + b · relu?(hidden) > *threshold. Every block works it out for itself; block 0 leaves the result for later stages.
+struct HeadChoice {
+  const float* b;       // [heads][rank]; null: no choice, all heads
+  const float* bias;    // [heads]
+  const float* hidden;  // [rank]
+  const float* threshold;
+  uint32_t rank, relu;
+};
+
+struct Stage {
+  // The vector that the stage multiplies.
+  Source source;
+  uint32_t n;            // its length
+  uint32_t want_float, want_quantised;
+  const float* x;        // residual, vector
+  float* x_out;          // where the residual goes that the branch was added to; null: nothing was added
+  const float* branch;   // added to the residual, after its norm
+  const long long* branch_fixed;  // the same as fixed-point sums of an MLP by neuron
+  Norm branch_norm, norm;
+  Matrix embedding, positions;
+  float scale;           // of embeddings
+  uint32_t position_offset;
+  uint32_t relu;         // vector: of its values
+
+  uint32_t segments;
+  Segment segment[kMaxSegments];
+  uint32_t behind_attention;  // segments are the business of the blocks that attention leaves free
+  Act act;
+  const float* thresholds;    // gate, score
+  Lists lists;                // that select and score fill and neurons reads
+
+  HeadChoice heads;
+  uint32_t* kept_heads;       // [1 + heads] count and list, which later stages of the layer read; null: all
+  uint32_t choose_heads;      // this stage makes the choice
+  long long* clear;           // [clear_n] set to zero
+  uint32_t clear_n;
+
+  // attention
+  uint32_t attention;
+  uint32_t most_splits;       // parts that a layer's positions are cut into, at most
+  float* qkv;                 // [(heads + 2 kv_heads) head_width]
+  uint16_t *keys, *values;    // this layer's [kv_heads][context][head_width]
+  Norm q_norm, k_norm;
+  const float *cosine, *sine; // [context][rope_width / 2]; null: no rotation
+  uint32_t rope_width, neox, window;
+  float query_scale;          // with log2 e
+
+  const uint8_t* ahead;       // what the blocks that attention leaves free ask for
+  uint32_t ahead_bytes, ahead_rows, ahead_stride;
+  uint32_t early_list;        // the lists were there two stages before, or are not needed
+
+  // neurons: rows of `bundle`: gate (if gated), up, down
+  uint32_t neurons;           // 0 none, 1 the lists' neurons, 2 all neurons, 3 the lists' neurons with their gates
+  uint32_t gated;
+  Matrix first, up, down;     // `first` is the gate, or up where there is no gate
+  const float* up_bias;
+  const float* down_bias;
+  long long* sums;            // [n] fixed point, 2^32
+
+  unsigned long long *neurons_counted, *heads_counted;  // what was computed joins these; null: nobody asks
+
+  uint32_t logits;            // only when somebody asks for them
+  uint32_t finish;            // the last stage
+};
+
+// Written by the host between launches, by the kernel at its end.
+struct State {
+  int32_t position;  // of the token that runs next
+  int32_t known;     // tokens [0, known) are given; past them the kernel appends
+  uint32_t epoch;    // of the barrier
+  int32_t stopped;   // 1 a stop token, 2 context full, 3 the logits are no numbers, 4 the barrier gave up
+  int32_t score;     // logits are wanted at every position, and nll and greedy are filled
+  int32_t want_last; // logits are wanted for the last known token
+  int32_t stage_count;
+  int32_t stop_count;
+  int32_t stop[16];
+};
+
+// Everything of one session.
+struct Token {
+  const Stage* stages;
+  State* state;
+  uint32_t* barrier;      // [1], a cache line of its own
+  int32_t* tokens;        // [context + 1]
+  int32_t* host_tokens;   // mapped: the same, as the kernel appends
+  volatile int32_t* host_progress;  // mapped: [0] position, [1] stopped
+  float* nll;             // [context]
+  uint8_t* greedy;        // [context]
+  float *best, *best_sum; // [blocks] maximum and sum of exp(logit - maximum)
+  int32_t* best_id;       // [blocks]
+  float* logits;
+  float *part_max, *part_sum, *part_acc;  // attention: [heads][splits], [heads][splits][head_width]
+  uint32_t context, vocabulary, width, heads, kv_heads, head_width, max_splits;
+  float epsilon;
+  // bytes from the block's shared memory on
+  uint32_t at_float, at_quants, at_scales, at_ring, at_acc, shared_bytes;
+  uint32_t max_float, max_quantised;
+  unsigned long long spin_limit;
+#ifdef HUNCH_MARKS
+  long long* marks;  // [stages][8]
+#endif
+};
+
+}  // namespace hunch::cuda
