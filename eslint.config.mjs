@@ -52,7 +52,8 @@ const noDestructuredApi = {
   message: noWindowApi.message,
 };
 const noRandom = {
-  selector: "MemberExpression[object.name='Math']:matches([property.name='random'], [property.value='random'])",
+  selector:
+    "MemberExpression:matches([object.name='Math']:matches([property.name='random'], [property.value='random']), [property.name='getRandomValues'], [property.value='getRandomValues'])",
   message: 'What the window draws comes from data; for ids use crypto.randomUUID().',
 };
 

@@ -87,7 +87,14 @@ function openHunch(): void {
     theme: services.settings.get().theme,
     log,
   });
-  window.once('closed', () => (window = null));
+  window.once('closed', () => {
+    window = null;
+    services.pageGone();
+  });
+  window.webContents.on('did-start-navigation', (_event, _url, isInPlace, isMainFrame) => {
+    if (isMainFrame && !isInPlace) services.pageGone();
+  });
+  window.webContents.on('render-process-gone', () => services.pageGone());
   app.once('will-quit', () => services.close());
   // The model loads while the page does.
   services.begin();

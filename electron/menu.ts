@@ -59,6 +59,7 @@ export function buildMenu(send: (command: AppCommand) => void): Menu {
       submenu: [
         item('Sidebar', 'toggle-sidebar', 'CmdOrCtrl+B'),
         item('Chat Settings', 'toggle-panel', 'CmdOrCtrl+.'),
+        item('Activations', 'toggle-activity', 'CmdOrCtrl+J'),
         { type: 'separator' },
         { role: 'resetZoom' },
         { role: 'zoomIn' },

@@ -8,6 +8,9 @@ interface Stream {
 /** Replies nobody listens to whose events are kept; a page listens within milliseconds, so older ones are forgotten. */
 const maxUnheard = 32;
 
+/** Tokens whose frames wait at most; older ones are dropped. */
+export const maxUnheardFrames = 4096;
+
 /**
  * The preload's side of reply streams: events and their listener may come in either order. What comes early waits,
  * joined so that it cannot grow beyond the text itself.
@@ -59,13 +62,30 @@ export class ReplyStreams {
   }
 }
 
-/** Joins consecutive events of a kind; a `done` carries the whole message, so nothing before it matters. */
+/** Joins events of a kind; a `done` carries the whole message, so nothing before it matters. Text and frames come in turns. */
 function keep(waiting: ReplyEvent[], event: ReplyEvent): void {
-  const last = waiting[waiting.length - 1];
   if (event.type === 'done') waiting.length = 0;
-  else if (event.type === 'text' && last?.type === 'text') {
-    waiting[waiting.length - 1] = { ...event, text: last.text + event.text };
-    return;
-  } else if (event.type === 'prefill' && last?.type === 'prefill') waiting.pop();
-  waiting.push(event);
+  const at = waiting.findIndex(({ type }) => type === event.type);
+  const before = waiting[at];
+  if (before?.type === 'text' && event.type === 'text') {
+    waiting[at] = { ...event, text: before.text + event.text };
+  } else if (before?.type === 'frames' && event.type === 'frames') {
+    waiting[at] = join(before, event);
+  } else if (before) waiting[at] = event;
+  else waiting.push(event);
+}
+
+type FramesEvent = Extract<ReplyEvent, { type: 'frames' }>;
+
+/** Tokens follow on one another, or come again with their frames. The page gets the ones left out from the database (`activity.reply`). */
+function join(before: FramesEvent, event: FramesEvent): FramesEvent {
+  const [tokens, frames] = [[...before.tokens], [...before.frames]];
+  for (const [i, token] of event.tokens.entries()) {
+    const at = event.from + i - before.from;
+    if (at < 0) continue;
+    tokens[at] = token;
+    frames[at] = event.frames[i] ?? null;
+  }
+  const over = Math.max(tokens.length - maxUnheardFrames, 0);
+  return { ...before, from: before.from + over, tokens: tokens.slice(over), frames: frames.slice(over) };
 }

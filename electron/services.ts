@@ -1,5 +1,8 @@
+import { rmSync } from 'node:fs';
 import path from 'node:path';
+import { ActivityStore } from './chats/activityStore';
 import { closeDatabase, openDatabase } from './chats/database';
+import { KeptActivity } from './chats/keptActivity';
 import { Replies, type ReplyStream } from './chats/replies';
 import { ChatStore } from './chats/store';
 import type { AppInfo, Settings } from './contract/entities';
@@ -7,6 +10,7 @@ import { HunchError, type ErrorBody } from './contract/errors';
 import type { AppEvent } from './contract/events';
 import { EngineHost, type ModelFile } from './engine/host';
 import type { ForkEngine } from './engine/transport';
+import { activityHandlers, type ActivityDependencies } from './ipc/activity';
 import { appHandlers, type AppDependencies } from './ipc/app';
 import { chatHandlers, type ChatDependencies } from './ipc/chats';
 import type { Handlers } from './ipc/dispatch';
@@ -26,7 +30,8 @@ export interface Shell {
   openStream(replyId: string): ReplyStream;
   applyTheme(theme: Settings['theme']): void;
   askModelFile: ModelDependencies['askModelFile'];
-  askSavePath: ChatDependencies['askSavePath'];
+  askSavePath: ActivityDependencies['askSavePath'] & ChatDependencies['askSavePath'];
+  askActivityFile: ActivityDependencies['askActivityFile'];
   confirmLink: AppDependencies['confirmLink'];
   openExternal: AppDependencies['openExternal'];
   log(line: string): void;
@@ -38,6 +43,8 @@ export interface Services {
   engine: EngineHost;
   /** Things to tell the person about this start. */
   notices: ErrorBody[];
+  /** The page is gone or loads anew: what it watched is not watched any more. */
+  pageGone(): void;
   /** Loads the default model; the engine's status says how it went. */
   begin(): void;
   /** Commits what is being written and ends the engine. */
@@ -53,6 +60,10 @@ export function createServices(shell: Shell): Services {
   const store = new ChatStore(db, databasePath);
   store.settle();
 
+  const frames = new ActivityStore(db, databasePath, () => settings.get().activityKeepMb * 2 ** 20);
+  const ringPath = path.join(info.dataFolder, 'activity.ring');
+  removeRing(ringPath); // of a start that ended in a crash
+
   const library = new ModelLibrary(info.modelsFolder);
   const modelNames = new Map<string, string>();
   const broadcast = (event: AppEvent): void => {
@@ -65,13 +76,25 @@ export function createServices(shell: Shell): Services {
     fork: shell.fork,
     findModel: (id) => findModel(library, id),
     settings: () => settings.get(),
+    ring: () => ({ path: ringPath, bytes: settings.get().activityRingMb * 2 ** 20 }),
     onStatus: (status) => broadcast({ type: 'engine', status }),
     onSparsity: (state) => broadcast({ type: 'sparsity', state }),
+    log,
+  });
+  const kept = new KeptActivity({
+    store: frames,
+    version: info.version,
+    modelHash: async (modelId) => {
+      const { sha256 } = await engine.ask<'hash'>({ kind: 'hash' });
+      return engine.status.modelId === modelId ? sha256 : '';
+    },
+    onProblem: (problem) => broadcast({ type: 'activity', problem }),
     log,
   });
   const replies = new Replies({
     store,
     engine,
+    activity: kept,
     defaultModelId: () => settings.get().defaultModelId,
     modelName: (id) => modelNames.get(id) ?? id,
     openStream: shell.openStream,
@@ -87,6 +110,7 @@ export function createServices(shell: Shell): Services {
     broadcast({ type: 'settings', settings: after });
     if (after.theme !== before.theme) shell.applyTheme(after.theme);
     const reload = after.threads !== before.threads || after.contextLength !== before.contextLength;
+    if (after.activityRingMb !== before.activityRingMb) engine.activity.tell();
     if (reload && engine.status.modelId !== null) load(engine.status.modelId);
   };
   const makeDefault = (defaultModelId: string): void => {
@@ -114,7 +138,13 @@ export function createServices(shell: Shell): Services {
         askSavePath: shell.askSavePath,
       }),
       ...replyHandlers(replies),
+      ...activityHandlers({
+        ...{ store, replies, kept, origins: frames, engine, version: info.version },
+        askSavePath: shell.askSavePath,
+        askActivityFile: shell.askActivityFile,
+      }),
     },
+    pageGone: () => engine.activity.watch({ mode: 'off', auditEvery: 0 }),
     begin: () => {
       load(settings.get().defaultModelId);
       library.list().then(
@@ -125,9 +155,20 @@ export function createServices(shell: Shell): Services {
     close: () => {
       replies.interruptAll();
       engine.close();
+      frames.close();
       closeDatabase(db);
+      removeRing(ringPath);
     },
   };
+}
+
+/** What the engine did not remove because it was killed. */
+function removeRing(file: string): void {
+  try {
+    rmSync(file, { force: true });
+  } catch {
+    // Still held by the dying process; the next start's engine replaces it.
+  }
 }
 
 /** Only models of the library: the window names ids, never paths. */

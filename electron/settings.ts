@@ -15,6 +15,9 @@ export const defaultSettings: Settings = {
   defaultSparsity,
   sidebarOpen: true,
   panelOpen: false,
+  activityRingMb: 256,
+  activityKeepMb: 512,
+  activityAuditEvery: 16,
 };
 
 /**

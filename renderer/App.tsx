@@ -1,6 +1,7 @@
 import { Tooltip } from 'radix-ui';
 import type { MouseEvent } from 'react';
 import css from './App.module.css';
+import { ActivityPanel } from './components/activity/ActivityPanel';
 import { Announcer } from './components/Announcer';
 import { Composer } from './components/Composer';
 import { Conversation } from './components/Conversation';
@@ -32,6 +33,8 @@ export function App() {
   // Before the settings are known nothing is drawn that they might take away again.
   const sidebarShown = ready && !narrow && sidebarOpen;
   const panelShown = ready && !narrow && panelOpen;
+  const activityOpen = useStore((s) => s.activityOpen);
+  const activityFull = useStore((s) => s.activityFull && s.activityOpen);
 
   return (
     <Tooltip.Provider delayDuration={450}>
@@ -46,14 +49,16 @@ export function App() {
         )}
         <main className={css.main}>
           <Header sidebarShown={sidebarShown} panelShown={narrow ? drawer === 'panel' : panelShown} />
-          {empty ? (
-            <EmptyState />
-          ) : (
-            <>
-              <EngineBanner />
-              {activeId && <Conversation key={activeId} chatId={activeId} />}
-            </>
-          )}
+          {!activityFull &&
+            (empty ? (
+              !activityOpen && <EmptyState />
+            ) : (
+              <>
+                <EngineBanner />
+                {activeId && <Conversation key={activeId} chatId={activeId} />}
+              </>
+            ))}
+          {activityOpen && <ActivityPanel />}
           <Composer />
           <Notices />
         </main>

@@ -43,6 +43,19 @@ export const api = {
     calibrate: () => open(window.api.sparsity.calibrate()),
     cancelCalibration: () => open(window.api.sparsity.cancelCalibration()),
   },
+  activity: {
+    watch: (capture: VerbInput<'activity.watch'>) => open(window.api.activity.watch(capture)),
+    reply: (input: VerbInput<'activity.reply'>) => open(window.api.activity.reply(input)),
+    record: (source: string, index: number) => open(window.api.activity.record({ source, index })),
+    neuron: (source: string, layer: number, neuron: number) =>
+      open(window.api.activity.neuron({ source, layer, neuron })),
+    rates: (source: string | null) => open(window.api.activity.rates({ source })),
+    rerun: (request: VerbInput<'activity.rerun'>) => open(window.api.activity.rerun(request)),
+    cancelRerun: () => open(window.api.activity.cancelRerun()),
+    lens: (source: string, index: number) => open(window.api.activity.lens({ source, index })),
+    save: (file: VerbInput<'activity.save'>) => open(window.api.activity.save(file)),
+    open: () => open(window.api.activity.open()),
+  },
   chats: {
     list: () => open(window.api.chats.list()),
     search: (query: string) => open(window.api.chats.search({ query })),

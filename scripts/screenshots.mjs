@@ -10,8 +10,11 @@ if (!(await runSteps(everything({ window: true, virtualDisplay: true })))) proce
 const server = process.platform === 'linux' ? await startXvfb() : null;
 if (server) process.env.DISPLAY = server.display;
 try {
+  const folder = process.argv[2] ?? inRoot('docs', 'screenshots');
   const { takeScreenshots } = await loadTestHelper('screenshots');
-  await takeScreenshots(process.argv[2] ?? inRoot('docs', 'screenshots'), (file) => say(file));
+  await takeScreenshots(folder, (file) => say(file));
+  const { takeActivityScreenshots } = await loadTestHelper('activityScreenshots');
+  await takeActivityScreenshots(folder, (file) => say(file));
 } finally {
   await server?.stop();
 }

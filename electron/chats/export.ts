@@ -24,10 +24,15 @@ export function chatToJson(chat: Chat, messages: readonly Message[]): string {
 
 /** A file name every system accepts. */
 export function exportFileName(title: string, format: 'markdown' | 'json'): string {
+  return exportName(title, format === 'markdown' ? 'md' : 'json');
+}
+
+/** The same with an extension of choice. */
+export function exportName(title: string, extension: string): string {
   const name = title
     .replace(/[\u0000-\u001f<>:"/\\|?*]/g, ' ')
     .replace(/\s+/g, ' ')
     .replace(/^[. ]+|[. ]+$/g, '')
     .slice(0, 80);
-  return `${name || 'chat'}.${format === 'markdown' ? 'md' : 'json'}`;
+  return `${name || 'chat'}.${extension}`;
 }

@@ -9,6 +9,7 @@ import type { EngineReply } from '../engine/host';
 import type { ReplyProgress, ReplyRequest } from '../engine/runtime';
 import { joinTrails } from '../engine/sparsityTrail';
 import { errorBody } from '../errorBody';
+import type { KeptActivity } from './keptActivity';
 import { LiveReply } from './liveReply';
 import { untitled, type ChatStore, type MessageChange } from './store';
 import { titleFrom, turnsOf } from './turns';
@@ -21,6 +22,8 @@ export interface RepliesOptions {
   engine: {
     reply(id: string, modelId: string, request: ReplyRequest, onEvent: (event: ReplyProgress) => void): EngineReply;
   };
+  /** Frames of what the engine computes, while it is watched. */
+  activity: Pick<KeptActivity, 'begin' | 'add' | 'end' | 'endAll'>;
   defaultModelId(): string;
   modelName(modelId: string): string;
   /** The way of one reply's events to the window. */
@@ -115,6 +118,7 @@ export class Replies {
       if (live.ended) live.flush();
       else live.finish({ status: 'interrupted' });
     }
+    this.options.activity.endAll();
   }
 
   /** The same `reply.start` again (its answer got lost): answers what the first one did. */
@@ -154,7 +158,7 @@ export class Replies {
 
   /** `before`: the message that is continued. */
   private run(chat: Chat, reply: Message, before: Message | null): void {
-    const { store, engine, openStream, log, flushMs, retryMs } = this.options;
+    const { store, engine, activity, openStream, log, flushMs, retryMs } = this.options;
     const live = new LiveReply(reply, {
       save: (change) => store.changeMessage(reply.id, change),
       onSaveError: (error) => log(`reply ${reply.id} is not saved yet: ${errorBody(error, log).message}`),
@@ -172,6 +176,7 @@ export class Replies {
       messages: turnsOf(store.branch(chat.id, reply.parentId)),
       sampling: provenance.sampling,
       sparsity: chat.sparsity,
+      firstToken: activity.begin(reply.id, provenance.modelId),
       ...(reply.text === '' ? {} : { continueText: reply.text }),
     };
     const onEvent = (event: ReplyProgress): void => {
@@ -179,6 +184,12 @@ export class Replies {
       if (event.type === 'prefill') return running.stream(event);
       if (event.type === 'sparsity') {
         return live.note({ provenance: { ...provenance, sparsity: trail(before, event.made) } });
+      }
+      if (event.type === 'frames') {
+        const { whole, ...frames } = event;
+        running.stream(frames);
+        if (whole) activity.add(reply.id, event);
+        return;
       }
       running.tokens = event.tokens;
       live.append(event.text);
@@ -194,6 +205,7 @@ export class Replies {
   private end(running: Running, change: MessageChange): void {
     // Already closed by interruptAll.
     if (running.live.ended) return;
+    void this.options.activity.end(running.live.snapshot().id);
     const saved = running.live.finish(change);
     const message = running.live.snapshot();
     running.stream({ type: 'done', message: saved ? message : { ...message, status: 'failed', error: notSaved } });

@@ -1,6 +1,7 @@
 import { Command, Option } from 'commander';
 import { version } from '../../package.json';
 import { defaultSampling } from '../contract/entities';
+import { activityOptions } from './activity';
 import type { BenchOptions } from './bench';
 import { bench } from './bench';
 import type { CalibrateCommandOptions } from './calibrate';
@@ -37,8 +38,11 @@ export function program(): Command {
     .version(version)
     .showHelpAfterError('(see "hunch --help")');
 
+  const [activity, auditEvery] = activityOptions();
   withModelOptions(hunch.command('run'))
     .addOption(sparsityOption())
+    .addOption(activity)
+    .addOption(auditEvery)
     .description('reply to a prompt, or chat line by line without one')
     .argument('[prompt]')
     .option('-s, --system <text>', 'system prompt', '')

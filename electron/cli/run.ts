@@ -3,12 +3,13 @@ import type { Sampling } from '../contract/entities';
 import { defaultSampling } from '../contract/entities';
 import { HunchError } from '../contract/errors';
 import type { ChatTurn, ReplyResult, Runtime } from '../engine/runtime';
+import { ActivityDump, type ActivityOptions } from './activity';
 import { circumstances, machineOf, openModel } from './open';
 import type { ModelOptions } from './options';
 import { fail, note, printJson } from './output';
 import { placeOf, planFor, type SparsityOptions } from './sparsity';
 
-export interface RunOptions extends ModelOptions, SparsityOptions {
+export interface RunOptions extends ModelOptions, SparsityOptions, ActivityOptions {
   system: string;
   ctxSize: number;
   temperature: number;
@@ -20,19 +21,27 @@ export interface RunOptions extends ModelOptions, SparsityOptions {
   maxTokens: number;
 }
 
+const chatKey = 'cli';
+
 function samplingOf({ temperature, topK, topP, minP, repeatPenalty, seed, maxTokens }: RunOptions): Sampling {
   return { ...defaultSampling, temperature, topK, topP, minP, repeatPenalty, seed: seed ?? null, maxTokens };
 }
 
 /** Replies to the chat so far, writing the text as it comes. Ctrl+C stops the reply. */
-async function answer(runtime: Runtime, messages: ChatTurn[], options: RunOptions): Promise<ReplyResult> {
+async function answer(
+  runtime: Runtime,
+  messages: ChatTurn[],
+  options: RunOptions,
+  dump: ActivityDump | null = null,
+): Promise<ReplyResult> {
   const reply = runtime.reply(
     {
-      ...{ chatKey: 'cli', systemPrompt: options.system, messages, sampling: samplingOf(options) },
+      ...{ chatKey, systemPrompt: options.system, messages, sampling: samplingOf(options) },
       sparsity: { position: options.sparsity ?? 0, correction: false, speculation: false },
     },
     (event) => {
       if (event.type === 'text' && !options.json) process.stdout.write(event.text);
+      if (event.type === 'frames') dump?.add(event);
     },
   );
   let pressed = 0;
@@ -46,6 +55,20 @@ async function answer(runtime: Runtime, messages: ChatTurn[], options: RunOption
   } finally {
     process.off('SIGINT', interrupt);
     if (!options.json) process.stdout.write('\n');
+  }
+}
+
+/** One reply; with --activity what its tokens needed goes to the file. */
+async function answerOnce(runtime: Runtime, prompt: string, options: RunOptions): Promise<ReplyResult> {
+  const messages: ChatTurn[] = [{ role: 'user', text: prompt }];
+  if (options.activity === undefined) return answer(runtime, messages, options);
+  const dump = await ActivityDump.begin(runtime, options.activity, options.auditEvery);
+  try {
+    const result = await answer(runtime, messages, options, dump);
+    await dump.write(chatKey);
+    return result;
+  } finally {
+    await dump.close();
   }
 }
 
@@ -105,9 +128,12 @@ export async function run(prompt: string | undefined, options: RunOptions): Prom
       `${resolved.name} ${info.quantization}, ${machineOf(info)}, ` +
         `context ${info.contextLength}, ${placeOf(runtime, options.sparsity)}`,
     );
+    if (prompt === undefined && options.activity !== undefined) {
+      throw new HunchError('bad-request', '--activity writes what one reply needed: give its prompt, too.');
+    }
     if (prompt === undefined) return await converse(runtime, options);
     if (prompt.trim() === '') throw new HunchError('bad-request', 'The prompt is empty. Write what you want to ask.');
-    const result = await answer(runtime, [{ role: 'user', text: prompt }], options);
+    const result = await answerOnce(runtime, prompt, options);
     if (options.json) {
       const { text, stats, seed, sparsity } = result;
       printJson({ command: 'run', ...circumstances(runtime, resolved), prompt, text, stats, seed, sparsity });

@@ -1,4 +1,5 @@
 import { z } from 'zod';
+import { activityInputs, type Lens, type NeuronRates, type ReplyActivity, type Rerun } from './activity';
 import type {
   AppInfo,
   Chat,
@@ -69,6 +70,25 @@ export const verbs = {
   'sparsity.calibrate': verb<SparsityState>()(nothing),
   /** Ends it; what is done so far is kept for the next one. Harmless when none runs. */
   'sparsity.cancelCalibration': verb<null>()(nothing),
+
+  /** What the engine captures while it writes, from the next token on; the window asks again after a restart of the engine. */
+  'activity.watch': verb<null>()(activityInputs.watch),
+  /** A reply and the frames that were kept with it; frames are null where nothing was captured. Errors: not-found. */
+  'activity.reply': verb<ReplyActivity>()(activityInputs.reply),
+  /** Every neuron of one token: the bytes of a RecordFrame; null when the ring no longer (or never) held it. */
+  'activity.record': verb<Uint8Array | null>()(activityInputs.record),
+  /** One neuron over a source's tokens: h, NaN where it is not known. */
+  'activity.neuron': verb<Float32Array>()(activityInputs.neuron),
+  /** Of a source's tokens; null: of all tokens in the ring. */
+  'activity.rates': verb<NeuronRates>()(activityInputs.rates),
+  /** Runs a reply again, elsewhere on the slider or with edits. Minutes at most; one at a time. Errors: busy, not-found, cancelled. */
+  'activity.rerun': verb<Rerun>()(activityInputs.rerun),
+  'activity.cancelRerun': verb<null>()(nothing),
+  'activity.lens': verb<Lens>()(activityInputs.lens),
+  /** Asks where to; null when the person cancels. */
+  'activity.save': verb<{ path: string } | null>()(activityInputs.save),
+  /** Asks for a .hunchframes or .json file. */
+  'activity.open': verb<{ name: string; bytes: Uint8Array } | null>()(nothing),
 
   'chats.list': verb<ChatSummary[]>()(nothing),
   'chats.search': verb<ChatSummary[]>()(z.object({ query: z.string().max(1000) }).strict()),

@@ -139,6 +139,12 @@ export const settingsSchema = z.object({
   defaultSparsity: sparsitySchema,
   sidebarOpen: z.boolean(),
   panelOpen: z.boolean(),
+  /** The engine's ring of records (every neuron of a token), on disk; 0 = none. */
+  activityRingMb: z.number().int().min(0).max(65_536),
+  /** Frames kept with messages, all chats together; the oldest go first. 0 = none are kept. */
+  activityKeepMb: z.number().int().min(0).max(65_536),
+  /** Every so many tokens the engine also looks at what it skipped; 0 = never. */
+  activityAuditEvery: z.number().int().min(0).max(10_000),
 });
 export type Settings = z.infer<typeof settingsSchema>;
 

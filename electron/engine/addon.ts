@@ -175,7 +175,31 @@ export interface Activity {
 }
 
 /** Progress of `generate`, delivered on the JavaScript thread; several tokens may come in one call. */
-export type GenerateEvent = { type: 'prefill'; done: number; total: number } | { type: 'tokens'; ids: number[] };
+export type GenerateEvent = { type: 'prefill'; done: number; total: number } | TokensEvent;
+
+export interface TokensEvent {
+  type: 'tokens';
+  ids: number[];
+  /** While captured, for each id: the summary (contract/frames.ts) of the step whose logits it was drawn from; null for a token that came out
+   * of a batch (the first of a reply, speculation). Absent while nothing is captured. */
+  frames?: (Uint8Array | null)[];
+}
+
+/** What decode steps note down from the next token on; `full` also writes records into the model's ring. */
+export interface CaptureOptions {
+  mode: 'off' | 'summary' | 'full';
+  /** Every so many tokens the step also looks at what it skips; 0 = never. */
+  auditEvery: number;
+}
+
+/** See contract/activity.ts. */
+export interface Edit {
+  kind: 'neuron' | 'head';
+  layer: number;
+  index: number;
+  action: 'off' | 'clamp' | 'force';
+  value: number;
+}
 
 export interface GenerateResult {
   reason: 'stop-token' | 'max-tokens' | 'context-full' | 'cancelled';
@@ -227,6 +251,16 @@ export interface NativeSession {
   compare(reference: Plan | null, tokens: Int32Array, from: number): Promise<Comparison>;
   /** Counters since the last call. */
   activity(): Activity;
+  setCapture(options: CaptureOptions): void;
+  /** Changes what these neurons and heads say in every pass from now on; [] = nothing. Errors: bad-request (an index out of range). */
+  setEdits(edits: Edit[]): void;
+  /**
+   * Runs tokens[0 … from) as a prompt, then each of the others as the decode step it would have been, with this session's plan. Events carry
+   * the tokens from `from` on with their frames; null for the first. Answers nll[i] = −ln p(tokens[from + i]). `stop()` ends it: cancelled.
+   */
+  trace(tokens: Int32Array, from: number, onEvent: (event: TokensEvent) => void): Promise<Float32Array>;
+  /** The likeliest next tokens that each layer's residual stream after the last of `tokens` would give: [layers][top], likeliest first. */
+  lens(tokens: Int32Array, top: number): Promise<{ ids: Int32Array; probabilities: Float32Array }>;
   close(): void;
 }
 
@@ -350,6 +384,10 @@ export interface NativeModel {
    * Errors: bad-request (the model's neurons are not apart: load it with `byNeuron`), out-of-memory (more sums than momentBytes).
    */
   calibration(options: CalibrationOptions): Promise<NativeCalibration>;
+  /** Where records go: a file of at most `bytes` that is the ring's alone, oldest records first to go; 0 bytes: nowhere. Errors: disk-full, bad-request. */
+  setRing(path: string, bytes: number): void;
+  /** The record (contract/frames.ts) of the step with this sequence number; null when the ring does not hold it. */
+  record(sequence: number): Uint8Array | null;
   /** Frees the weights when the last session is closed. */
   close(): void;
 }

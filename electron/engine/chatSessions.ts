@@ -1,4 +1,5 @@
 import { totalmem } from 'node:os';
+import type { Capture } from '../contract/activity';
 import { HunchError } from '../contract/errors';
 import type { Sparsity } from '../contract/sparsity';
 import type { PromptEncoder } from '../models/prompt';
@@ -13,6 +14,8 @@ export interface ChatSession {
   busy: boolean;
   /** Null = dense. */
   sparsity: Sparsity | null;
+  /** What its decode steps note down. */
+  capture: Capture;
 }
 
 const mostSessions = 4;
@@ -82,7 +85,8 @@ export class ChatSessions {
     this.shrink(this.limit - 1);
     try {
       const native = this.model.createSession({ contextLength: this.contextLength });
-      return { native, memory: new PromptMemory(this.encoder), busy: false, sparsity: null };
+      const capture: Capture = { mode: 'off', auditEvery: 0 };
+      return { native, memory: new PromptMemory(this.encoder), busy: false, sparsity: null, capture };
     } catch (error) {
       throw fromNative(error);
     }

@@ -2,7 +2,9 @@ import type { EngineStatus, ReplyStats } from '../contract/entities';
 import { HunchError, type ErrorBody } from '../contract/errors';
 import type { Sparsity, SparsityState } from '../contract/sparsity';
 import { errorBody } from '../errorBody';
+import type { AnswerOf, Ask, Ring } from './activityProtocol';
 import { CrashLog } from './crashLog';
+import { HostActivity } from './hostActivity';
 import { HostSparsity } from './hostSparsity';
 import { fromWorkerSchema, type EngineSparsity, type FromWorker, type ToWorker } from './protocol';
 import type { ReplyProgress, ReplyRequest, RuntimeInfo } from './runtime';
@@ -28,6 +30,8 @@ export interface HostOptions {
   findModel(modelId: string): Promise<ModelFile>;
   /** Read before each load; a change takes effect with the next `select`. */
   settings(): LoadSettings;
+  /** Where records of activations go, read when it is asked to watch. Default: nowhere. */
+  ring?(): Ring;
   onStatus(status: EngineStatus): void;
   onSparsity(state: SparsityState): void;
   log(line: string): void;
@@ -76,6 +80,7 @@ export const stoppedStatus: EngineStatus = {
  */
 export class EngineHost {
   readonly sparsity: HostSparsity;
+  readonly activity: HostActivity;
   private process: EngineProcess | null = null;
   private loaded: string | null = null;
   private wanted: string | null = null;
@@ -97,6 +102,7 @@ export class EngineHost {
   constructor(private readonly options: HostOptions) {
     this.crashes = options.crashes ?? new CrashLog();
     this.sparsity = new HostSparsity((message) => this.send(message), options.onSparsity);
+    this.activity = new HostActivity((message) => this.send(message), options.ring);
   }
 
   get status(): EngineStatus {
@@ -156,6 +162,26 @@ export class EngineHost {
       if (waiting.request.chatKey === chatKey) waiting.request = { ...waiting.request, sparsity };
     }
     this.send({ type: 'sparsity', chatKey, sparsity });
+  }
+
+  /**
+   * Asks about activations; `modelId`: loads that model first, if need be. Without a model the answer is an error.
+   * Errors: engine-unavailable, engine-crashed, those of the question, with a modelId also the model's.
+   */
+  async ask<K extends Ask['kind']>(ask: Extract<Ask, { kind: K }>, modelId?: string): Promise<AnswerOf<K>> {
+    if (modelId !== undefined) {
+      // Wrapped, so that the queue goes on while the answer is awaited.
+      const send = this.activity.later<K>(ask);
+      const { answer } = await this.enqueue(async () => {
+        await this.ensure(modelId);
+        return { answer: send() };
+      });
+      return answer;
+    }
+    if (!this.process || this.loaded === null) {
+      throw new HunchError('engine-unavailable', 'No model is loaded. Choose one in the model list first.');
+    }
+    return this.activity.ask<K>(ask);
   }
 
   /** The chat's KV cache is not needed any more. */
@@ -283,16 +309,21 @@ export class EngineHost {
 
   private receive(raw: unknown): void {
     const parsed = fromWorkerSchema.safeParse(raw);
-    if (!parsed.success)
-      return this.options.log(`engine: unreadable message: ${parsed.error.issues[0]?.message ?? ''}`);
+    if (!parsed.success) {
+      this.options.log(`engine: unreadable message: ${parsed.error.issues[0]?.message ?? ''}`);
+      return this.activity.unreadable(raw);
+    }
     const message = parsed.data;
     if ('replyId' in message) return this.receiveReply(message);
     if ('loadId' in message) {
       if (message.loadId === this.loading?.loadId) this.receiveLoad(message);
       return;
     }
-    if (message.type === 'ready') this.starting?.resolve();
-    else if (message.type !== 'refused') this.sparsity.receive(message);
+    if ('askId' in message) return this.activity.receive(message);
+    if (message.type === 'ready') {
+      this.activity.tell();
+      this.starting?.resolve();
+    } else if (message.type !== 'refused') this.sparsity.receive(message);
     else this.options.log(`engine: refused a message: ${message.reason}`);
   }
 
@@ -344,6 +375,7 @@ export class EngineHost {
         `The engine stopped while it measured the model (${how}). Measure it again to go on.`,
       ),
     );
+    this.activity.lost(new HunchError('engine-crashed', `The engine stopped while it was asked (${how}). Ask again.`));
     const replies = [...this.active.values()];
     this.active.clear();
     for (const reply of replies) reply.reject(error);

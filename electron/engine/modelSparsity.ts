@@ -63,7 +63,7 @@ export class ModelSparsity {
   /** The place as a reply's provenance names it; null = dense. */
   nameOf(sparsity: Sparsity | null): string {
     if (sparsity === null) return 'dense';
-    return this.source.describe(sparsity.position) + (this.planOf(sparsity)?.correctEvery ? ' + correction' : '');
+    return this.source.describe(sparsity.position) + (this.planFor(sparsity)?.correctEvery ? ' + correction' : '');
   }
 
   /** How a reply speculates, and how its provenance names that; null: it does not. */
@@ -81,7 +81,7 @@ export class ModelSparsity {
   /** Moves a chat's slider. Errors: bad-request. */
   move(chatKey: string, session: ChatSession, sparsity: Sparsity | null): void {
     try {
-      session.native.setPlan(this.planOf(sparsity));
+      session.native.setPlan(this.planFor(sparsity));
     } catch (error) {
       throw fromNative(error);
     }
@@ -89,7 +89,8 @@ export class ModelSparsity {
     this.onMoved(chatKey, this.nameOf(sparsity));
   }
 
-  private planOf(sparsity: Sparsity | null): Plan | null {
+  /** What runs at a chat's place; null = dense. */
+  planFor(sparsity: Sparsity | null): Plan | null {
     const plan = sparsity === null ? null : this.source.plan(sparsity.position);
     return plan && sparsity?.correction ? corrected(plan) : plan;
   }

@@ -2,6 +2,7 @@ import { z } from 'zod';
 import { samplingSchema } from '../contract/entities';
 import { errorCodes } from '../contract/errors';
 import { calibrationPhases, sparsitySchema, stopNames } from '../contract/sparsity';
+import { answerSchema, askSchema, captureMessageSchema, framesSchema } from './activityProtocol';
 
 /**
  * What the main process and the engine process say to each other: plain data, checked on both sides. A reply's id ties
@@ -28,6 +29,7 @@ export const toWorkerSchema = z.discriminatedUnion('type', [
       sampling: samplingSchema,
       sparsity: sparsitySchema.optional(),
       continueText: z.string().optional(),
+      firstToken: z.number().int().min(0).optional(),
     }),
   }),
   z.object({ type: z.literal('stop'), replyId: z.string().min(1) }),
@@ -36,6 +38,10 @@ export const toWorkerSchema = z.discriminatedUnion('type', [
   z.object({ type: z.literal('sparsity'), chatKey: z.string().min(1), sparsity: sparsitySchema }),
   z.object({ type: z.literal('calibrate') }),
   z.object({ type: z.literal('cancel-calibrate') }),
+  /** For all replies, from their next token on, and for models loaded later. */
+  captureMessageSchema,
+  z.object({ type: z.literal('ask'), askId: z.number().int(), ask: askSchema }),
+  z.object({ type: z.literal('cancel-rerun') }),
 ]);
 export type ToWorker = z.infer<typeof toWorkerSchema>;
 
@@ -100,6 +106,7 @@ export const fromWorkerSchema = z.discriminatedUnion('type', [
     tokens: z.number(),
     tokensPerSecond: z.number(),
   }),
+  framesSchema.extend({ replyId: z.string() }),
   /** The places at which the reply was written so far. */
   z.object({ type: z.literal('sparsity'), replyId: z.string(), made: z.string() }),
   z.object({ type: z.literal('ended'), replyId: z.string(), stats: statsSchema, seed: z.number() }),
@@ -112,6 +119,8 @@ export const fromWorkerSchema = z.discriminatedUnion('type', [
   }),
   z.object({ type: z.literal('calibrated') }),
   z.object({ type: z.literal('calibration-failed'), error: errorSchema }),
+  z.object({ type: z.literal('answered'), askId: z.number(), answer: answerSchema }),
+  z.object({ type: z.literal('ask-failed'), askId: z.number(), error: errorSchema }),
   /** A message that did not fit the schema above: a bug, worth a line in the log. */
   z.object({ type: z.literal('refused'), reason: z.string() }),
 ]);

@@ -7,6 +7,7 @@ import { readModelFile } from '../models/gguf';
 import { PromptEncoder } from '../models/prompt';
 import { ChatTemplate } from '../models/template';
 import { Tokenizer } from '../models/tokenizer';
+import type { FramesProgress } from './activityTrail';
 import type {
   GenerateOptions,
   GenerateResult,
@@ -20,6 +21,7 @@ import type {
 import type { ChatSession } from './chatSessions';
 import { ChatSessions } from './chatSessions';
 import { useFilePlans } from './fileSource';
+import { ModelActivity } from './modelActivity';
 import { packTarget, readPack, whereItsPackLies } from './modelPack';
 import { ModelSparsity } from './modelSparsity';
 import { loadAddon } from './native';
@@ -82,12 +84,17 @@ export interface ReplyRequest {
   sparsity?: Sparsity;
   /** The assistant message's text so far: the reply goes on after it (events carry only what is new). */
   continueText?: string;
+  /** What the reply's tokens are asked for by later (a message's id). Default: the chat's key. */
+  source?: string;
+  /** Index in the message of the first token that is written now. Default: 0. */
+  firstToken?: number;
 }
 
-/** In order: `prefill` any number of times, then `text` and, where its value is new, `sparsity`. */
+/** In order: `prefill` any number of times, then `text`, `frames` and, where its value is new, `sparsity`. */
 export type ReplyProgress =
   | { type: 'prefill'; done: number; total: number } // prompt tokens
   | { type: 'text'; text: string; tokens: number; tokensPerSecond: number } // text to append; totals of this run so far
+  | FramesProgress // while activity is watched, after the text of its tokens
   | { type: 'sparsity'; made: string }; // ReplyProvenance.sparsity of this run so far
 
 export interface ReplyResult {
@@ -126,6 +133,7 @@ export class Runtime {
   readonly vocabularySize: number;
   readonly spec: ModelSpec;
   readonly sparsity: ModelSparsity;
+  readonly activity: ModelActivity;
   private readonly sessions: ChatSessions;
   private readonly running = new Map<Control, Promise<unknown>>();
 
@@ -142,6 +150,7 @@ export class Runtime {
     this.spec = file.spec;
     this.vocabularySize = file.spec.vocabulary;
     this.sessions = new ChatSessions(model, encoder, file.spec, info.contextLength);
+    this.activity = new ModelActivity(model, file.spec, this.sessions, (id) => tokenizer.textOf(id));
     this.sparsity = new ModelSparsity(model, file.spec, this.sessions, (chatKey, place) => {
       for (const { trail, ...control } of this.running.keys()) {
         // What drafts is settled when a reply begins, and its text is dense's anyway.
@@ -238,6 +247,11 @@ export class Runtime {
     return this.encoder.encode(this.encoder.render([{ role: 'user', content: message }]));
   }
 
+  /** Tokens of a prompt, as of a chat that begins with it; `continueText` begins the reply. */
+  encodePrompt(prompt: Pick<ReplyRequest, 'systemPrompt' | 'messages'>, continueText?: string): Promise<Int32Array> {
+    return this.encoder.encode(this.render({ ...prompt, continueText })).then((tokens) => Int32Array.from(tokens));
+  }
+
   /** A session of its own for measurements; the caller closes it. Errors: out-of-memory, bad-request. */
   openSession(contextLength: number): NativeSession {
     try {
@@ -251,6 +265,7 @@ export class Runtime {
   async close(): Promise<void> {
     for (const control of this.running.keys()) stop(control);
     await Promise.allSettled(this.running.values());
+    this.activity.close();
     this.sessions.close();
     this.model.close();
   }
@@ -264,8 +279,9 @@ export class Runtime {
     const session = this.sessions.acquire(request.chatKey);
     try {
       this.sparsity.move(request.chatKey, session, request.sparsity ?? null);
+      this.activity.apply(session);
       const prompt = await this.prompt(request, session);
-      return await this.generate(request.sampling, prompt, session, onEvent, control, begin);
+      return await this.generate(request, Int32Array.from(prompt), session, onEvent, control, begin);
     } catch (error) {
       throw fromNative(error);
     } finally {
@@ -274,17 +290,9 @@ export class Runtime {
   }
 
   private async prompt(request: ReplyRequest, { memory }: ChatSession): Promise<number[]> {
-    const { systemPrompt, messages, continueText, sampling } = request;
+    const { messages, sampling } = request;
     if (messages.length === 0) throw new HunchError('bad-request', 'There is no message to reply to.');
-    const tokens = await memory.encode(
-      this.encoder.render(
-        [
-          ...(systemPrompt === '' ? [] : [{ role: 'system' as const, content: systemPrompt }]),
-          ...messages.map(({ role, text }) => ({ role, content: text })),
-        ],
-        continueText,
-      ),
-    );
+    const tokens = await memory.encode(this.render(request));
     // A reply of a few words is worth starting; less is not. Nothing is cut off silently: the person decides what goes.
     const { contextLength, trainedContext } = this.info;
     const reserve = Math.min(sampling.maxTokens, 256, Math.floor(contextLength / 4));
@@ -302,9 +310,23 @@ export class Runtime {
     return tokens;
   }
 
+  private render({
+    systemPrompt,
+    messages,
+    continueText,
+  }: Pick<ReplyRequest, 'systemPrompt' | 'messages' | 'continueText'>): string {
+    return this.encoder.render(
+      [
+        ...(systemPrompt === '' ? [] : [{ role: 'system' as const, content: systemPrompt }]),
+        ...messages.map(({ role, text }) => ({ role, content: text })),
+      ],
+      continueText,
+    );
+  }
+
   private async generate(
-    sampling: Sampling,
-    prompt: number[],
+    { sampling, source, chatKey, firstToken = 0 }: ReplyRequest,
+    prompt: Int32Array,
     { native, memory }: ChatSession,
     onEvent: (event: ReplyProgress) => void,
     control: Control,
@@ -318,9 +340,10 @@ export class Runtime {
     if (control.stopped)
       return { text: '', seed, stats: stats(unstarted(prompt), text, true), sparsity: String(trail) };
     let told = '';
+    const activity = this.activity.begin(source ?? chatKey, prompt, firstToken);
     control.native = native;
     const result = await native.generate(
-      Int32Array.from(prompt),
+      prompt,
       {
         ...rest,
         seed,
@@ -331,6 +354,8 @@ export class Runtime {
       (event) => {
         if (event.type === 'prefill') return onEvent(event);
         text.push(event.ids);
+        const frames = activity.wrote(event.ids, event.frames);
+        if (frames) onEvent(frames);
         trail.wrote(event.ids.length);
         const made = String(trail);
         if (made !== told) onEvent({ type: 'sparsity', made });
@@ -347,7 +372,7 @@ function stop(control: Control): void {
   control.native?.stop();
 }
 
-function unstarted(prompt: number[]): GenerateResult {
+function unstarted(prompt: Int32Array): GenerateResult {
   const none = { cachedTokens: 0, generatedTokens: 0, draftedTokens: 0, acceptedTokens: 0, prefillMs: 0, decodeMs: 0 };
   return { reason: 'cancelled', promptTokens: prompt.length, ...none };
 }

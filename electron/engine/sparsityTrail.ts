@@ -1,3 +1,5 @@
+import { stopNames, stopPosition, type Sparsity } from '../contract/sparsity';
+
 /** A place held for fewer tokens was passed on the way to another one. */
 const passing = 8;
 /** A longer way is told by its ends. */
@@ -36,6 +38,16 @@ export class SparsityTrail {
 /** The trail of a reply that was continued: `earlier` and `later` as told by `toString`. */
 export function joinTrails(earlier: string, later: string): string {
   return shorten([...earlier.split(arrow), ...later.split(arrow)]);
+}
+
+/** Where a trail begins; a speculating reply's text is dense's, so there it is dense. */
+export function placeOfTrail(trail: string): Sparsity {
+  const [place = '', ...toggles] = (trail.split(arrow)[0] ?? '').split(' + ');
+  const stop = stopNames.find((name) => name === place);
+  const percent = /^(\d+) %$/.exec(place)?.[1];
+  const position = stop ? stopPosition(stop) : percent ? Math.min(Number(percent) / 100, 1) : 0;
+  if (toggles.includes('speculation')) return { position: 0, correction: false, speculation: false };
+  return { position, correction: toggles.includes('correction'), speculation: false };
 }
 
 function shorten(names: string[]): string {

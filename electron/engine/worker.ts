@@ -1,5 +1,7 @@
 import { HunchError, type ErrorBody } from '../contract/errors';
 import { calibrate } from '../sparsity/calibrate';
+import { ActivityAnswers } from './activityAnswers';
+import { FramesPace } from './framesPace';
 import { fromWorkerSchema, toWorkerSchema, type FromWorker, type ToWorker } from './protocol';
 import { Runtime, type ReplyRequest, type RunningReply } from './runtime';
 import { Coalescer } from './stream';
@@ -15,6 +17,9 @@ interface Entry {
 }
 const replies = new Map<string, Entry>();
 let runtime: Runtime | null = null;
+let answers: ActivityAnswers | null = null;
+/** What is watched, also in models loaded later; null: never asked for. */
+let watched: Extract<ToWorker, { type: 'capture' }> | null = null;
 /** Loads take turns; the newest wins. */
 let loading: Promise<void> = Promise.resolve();
 /** The calibration that runs, and the promise of its end. */
@@ -28,7 +33,10 @@ async function load(message: Extract<ToWorker, { type: 'load' }>): Promise<void>
   const { loadId, path, threads, contextLength, packFolder } = message;
   try {
     cancelCalibration();
+    answers?.cancel();
+    answers = null;
     await calibrating?.over;
+    await Promise.allSettled(answering);
     // The old model goes first: two of them may not fit into memory.
     await runtime?.close();
     runtime = null;
@@ -43,6 +51,8 @@ async function load(message: Extract<ToWorker, { type: 'load' }>): Promise<void>
         lastPercent = percent;
       },
     });
+    answers = new ActivityAnswers(runtime);
+    watch();
     runtime.sparsity.onChange = (state) => send({ type: 'sparsity-state', state });
     send({ type: 'loaded', loadId, info: runtime.info, sparsity: runtime.sparsity.state });
   } catch (error) {
@@ -52,18 +62,24 @@ async function load(message: Extract<ToWorker, { type: 'load' }>): Promise<void>
 
 async function reply({ replyId, request }: Extract<ToWorker, { type: 'reply' }>): Promise<void> {
   const stream = new Coalescer((event) => send({ ...event, replyId }));
+  const frames = new FramesPace((event) => stream.push(event));
   const entry: Entry = { request, run: null, stopped: false };
   replies.set(replyId, entry);
   try {
     await loading;
     if (!runtime) throw new HunchError('engine-unavailable', 'No model is loaded. Choose one in the model list.');
-    const run = runtime.reply(entry.request, (event) => stream.push(event));
+    const run = runtime.reply({ ...entry.request, source: replyId }, (event) => {
+      if (event.type === 'frames') frames.push(event);
+      else stream.push(event);
+    });
     entry.run = run;
     if (entry.stopped) run.stop();
     const { stats, seed } = await run.promise;
+    frames.end();
     stream.flush();
     send({ type: 'ended', replyId, stats, seed });
   } catch (error) {
+    frames.end();
     stream.flush();
     send({ type: 'failed', replyId, error: describe(error) });
   } finally {
@@ -86,6 +102,35 @@ function setSparsity({ chatKey, sparsity }: Extract<ToWorker, { type: 'sparsity'
     runtime?.setSparsity(chatKey, sparsity);
   } catch (error) {
     send({ type: 'refused', reason: describe(error).message });
+  }
+}
+
+/** A ring that cannot be written leaves the summaries. */
+function watch(): void {
+  if (!watched) return;
+  try {
+    runtime?.activity.watch(watched.capture, watched.ring);
+  } catch (error) {
+    send({ type: 'refused', reason: describe(error).message });
+  }
+}
+
+/** Questions that are being answered; a model is closed only after them. */
+const answering = new Set<Promise<unknown>>();
+
+async function answer({ askId, ask }: Extract<ToWorker, { type: 'ask' }>): Promise<void> {
+  try {
+    await loading;
+    if (!answers) throw new HunchError('engine-unavailable', 'No model is loaded. Choose one in the model list.');
+    const work = answers.answer(ask);
+    answering.add(work);
+    try {
+      send({ type: 'answered', askId, answer: await work });
+    } finally {
+      answering.delete(work);
+    }
+  } catch (error) {
+    send({ type: 'ask-failed', askId, error: describe(error) });
   }
 }
 
@@ -147,6 +192,16 @@ function handle(message: ToWorker): void {
       return;
     case 'cancel-calibrate':
       cancelCalibration();
+      return;
+    case 'capture':
+      watched = message;
+      watch();
+      return;
+    case 'ask':
+      void answer(message);
+      return;
+    case 'cancel-rerun':
+      answers?.cancel();
       return;
   }
 }

@@ -44,6 +44,7 @@ export class Tokenizer {
   private readonly sentencePiece: boolean;
   private readonly addSpacePrefix: boolean;
   private readonly tokenBytes: (Uint8Array | undefined)[] = [];
+  private readonly tokenTexts: (string | undefined)[] = [];
 
   /** Errors: model-unsupported, model-invalid. */
   constructor(private readonly vocabulary: Vocabulary) {
@@ -127,6 +128,16 @@ export class Tokenizer {
 
   decode(tokens: readonly number[]): string {
     return this.stream().push(tokens);
+  }
+
+  /** One token alone, for showing it: U+FFFD where it is a part of a character, a special token's own name. */
+  textOf(token: number): string {
+    return (this.tokenTexts[token] ??= this.computeText(token));
+  }
+
+  private computeText(token: number): string {
+    const bytes = this.bytes(token);
+    return bytes.length > 0 ? new TextDecoder('utf-8', { ignoreBOM: true }).decode(bytes) : this.text(token);
   }
 
   /** The bytes a token stands for; none for special tokens, which are not text. */

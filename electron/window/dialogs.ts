@@ -21,11 +21,22 @@ export function createDialogs(currentWindow: () => BrowserWindow | null) {
       return canceled ? null : (filePaths[0] ?? null);
     },
 
-    async askSavePath(fileName: string): Promise<string | null> {
+    async askActivityFile(): Promise<string | null> {
+      const window = currentWindow();
+      if (!window) return null;
+      const { canceled, filePaths } = await dialog.showOpenDialog(window, {
+        title: 'Open activations',
+        properties: ['openFile'],
+        filters: [{ name: 'Activations', extensions: ['hunchframes', 'json'] }],
+      });
+      return canceled ? null : (filePaths[0] ?? null);
+    },
+
+    async askSavePath(fileName: string, title = 'Export chat'): Promise<string | null> {
       const window = currentWindow();
       if (!window) return null;
       const { canceled, filePath } = await dialog.showSaveDialog(window, {
-        title: 'Export chat',
+        title,
         defaultPath: fileName,
       });
       return canceled || !filePath ? null : filePath;

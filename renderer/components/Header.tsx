@@ -1,4 +1,4 @@
-import { PanelLeft, PanelRight, SquarePen } from 'lucide-react';
+import { Grid3x3, PanelLeft, PanelRight, SquarePen } from 'lucide-react';
 import { shortcut } from '../lib/shortcut';
 import { useStore } from '../store/store';
 import { HeaderTitle } from './HeaderTitle';
@@ -7,7 +7,8 @@ import { IconButton } from './IconButton';
 import { ModelPicker } from './ModelPicker';
 
 export function Header({ sidebarShown, panelShown }: { sidebarShown: boolean; panelShown: boolean }) {
-  const { toggleSidebar, togglePanel, newChat } = useStore.getState();
+  const activityOpen = useStore((s) => s.activityOpen);
+  const { toggleSidebar, togglePanel, toggleActivity, newChat } = useStore.getState();
   return (
     <header className={css.header}>
       {!sidebarShown && (
@@ -22,6 +23,14 @@ export function Header({ sidebarShown, panelShown }: { sidebarShown: boolean; pa
       )}
       <HeaderTitle />
       <ModelPicker />
+      <IconButton
+        label={activityOpen ? 'Hide activations' : 'Show activations'}
+        shortcut={shortcut('J')}
+        aria-pressed={activityOpen}
+        onClick={toggleActivity}
+      >
+        <Grid3x3 size={18} aria-hidden />
+      </IconButton>
       <IconButton
         label={panelShown ? 'Hide chat settings' : 'Show chat settings'}
         shortcut={shortcut('.')}

@@ -26,6 +26,8 @@ export function runCommand(command: AppCommand, source: Source): void {
       return s.toggleSidebar();
     case 'toggle-panel':
       return s.togglePanel();
+    case 'toggle-activity':
+      return s.toggleActivity();
     case 'open-settings':
       return s.setSettingsOpen(true);
     case 'search':
@@ -46,6 +48,7 @@ export function commandOf(
   if (key === 'n') return 'new-chat';
   if (key === 'b') return 'toggle-sidebar';
   if (key === '.') return 'toggle-panel';
+  if (key === 'j') return 'toggle-activity';
   if (key === ',') return 'open-settings';
   if (key === 'k' || key === 'f') return 'search';
   return null;

@@ -45,7 +45,7 @@ export function applyBatch(
 export function coalesce(
   sink: (batch: ReplyBatch) => void,
   nextFrame: (run: () => void) => void = (run) => void requestAnimationFrame(run),
-): (event: ReplyEvent) => void {
+): (event: Exclude<ReplyEvent, { type: 'frames' }>) => void {
   let pending: ReplyBatch | null = null;
   const flush = (): void => {
     if (!pending) return;
@@ -64,7 +64,7 @@ export function coalesce(
       pending.text += event.text;
       pending.tokens = event.tokens;
       pending.tokensPerSecond = event.tokensPerSecond;
-    } else {
+    } else if (event.type === 'done') {
       pending.done = event.message;
       flush();
     }

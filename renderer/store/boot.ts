@@ -1,3 +1,4 @@
+import { HunchError } from '../../electron/contract/errors';
 import type { AppCommand, AppEvent } from '../../electron/contract/events';
 import { api } from '../api';
 import { runCommand } from '../lib/commands';
@@ -7,6 +8,8 @@ function receive(event: AppEvent): void {
   const s = useStore.getState();
   switch (event.type) {
     case 'engine':
+      // A new engine captures nothing until it is told to.
+      if (event.status.state === 'ready' && s.engine?.state !== 'ready') s.sendCapture();
       return s.receiveEngine(event.status);
     case 'chats':
       return s.receiveChats(event.chats);
@@ -18,6 +21,8 @@ function receive(event: AppEvent): void {
       return s.receiveDownload(event.modelId, event);
     case 'settings':
       return s.receiveSettings(event.settings);
+    case 'activity':
+      return s.report(new HunchError(event.problem.code, event.problem.message));
     case 'command':
       return runCommand(event.command satisfies AppCommand, 'menu');
   }

@@ -50,6 +50,7 @@ export const createRepliesSlice: Slice<RepliesSlice> = (set, get) => {
     });
     if (next.live) return;
     get().receiveMessage(next.message);
+    get().endFrames(next.message);
     const { status, error } = next.message;
     const endings = { complete: 'Reply finished.', stopped: 'Reply stopped.', interrupted: 'Reply interrupted.' };
     get().announce(endings[status as keyof typeof endings] ?? `Reply failed. ${error?.message ?? ''}`);
@@ -61,10 +62,12 @@ export const createRepliesSlice: Slice<RepliesSlice> = (set, get) => {
     if (reply.status !== 'streaming') return;
     set((s) => ({ live: { ...s.live, [reply.id]: startLive(chatId) } }));
     get().announce('Reply started.');
-    api.onReply(
-      reply.id,
-      coalesce((batch) => receive(reply.id, batch)),
-    );
+    get().beginFrames(reply);
+    const write = coalesce((batch) => receive(reply.id, batch));
+    api.onReply(reply.id, (event) => {
+      if (event.type === 'frames') get().receiveFrames(reply.id, event);
+      else write(event);
+    });
   };
 
   /** A reply from an existing message: the chat's unsaved settings belong to it, so they go first. */

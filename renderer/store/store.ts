@@ -1,5 +1,11 @@
 import { create } from 'zustand';
 import type { StateCreator } from 'zustand';
+import { createActivityFilesSlice } from './activityFilesSlice';
+import type { ActivityFilesSlice } from './activityFilesSlice';
+import { createActivityRunsSlice } from './activityRunsSlice';
+import type { ActivityRunsSlice } from './activityRunsSlice';
+import { createActivitySlice } from './activitySlice';
+import type { ActivitySlice } from './activitySlice';
 import { createChatsSlice } from './chatsSlice';
 import type { ChatsSlice } from './chatsSlice';
 import { createDraftsSlice } from './draftsSlice';
@@ -19,7 +25,10 @@ import type { SparsitySlice } from './sparsitySlice';
 import { createUiSlice } from './uiSlice';
 import type { UiSlice } from './uiSlice';
 
-export type Store = ChatsSlice &
+export type Store = ActivityFilesSlice &
+  ActivityRunsSlice &
+  ActivitySlice &
+  ChatsSlice &
   DraftsSlice &
   MessagesSlice &
   ModelsSlice &
@@ -33,6 +42,9 @@ export type Store = ChatsSlice &
 export type Slice<T> = StateCreator<Store, [], [], T>;
 
 export const useStore = create<Store>()((...a) => ({
+  ...createActivityFilesSlice(...a),
+  ...createActivityRunsSlice(...a),
+  ...createActivitySlice(...a),
   ...createChatsSlice(...a),
   ...createDraftsSlice(...a),
   ...createMessagesSlice(...a),

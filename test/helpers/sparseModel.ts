@@ -1,5 +1,6 @@
 import { mkdirSync, symlinkSync, writeFileSync } from 'node:fs';
 import path from 'node:path';
+import type { Plan } from '../../electron/engine/addon';
 import type { FrontierPoint, StopName } from '../../electron/contract/sparsity';
 import { readModelFile } from '../../electron/models/gguf';
 import { catalogue } from '../../electron/models/catalogue';
@@ -24,7 +25,7 @@ export function linkStarter(folder: string): string {
  * A pack with every stop but `fastest`, whose plans run as exact and leave out weak neurons; the figures are made up, so that
  * the window shows the same in every run.
  */
-export async function giveFrontier(modelPath: string): Promise<void> {
+export async function giveFrontier(modelPath: string, changes: Partial<Record<StopName, Plan>> = {}): Promise<void> {
   const { spec } = await readModelFile(modelPath);
   const plan = (gateThreshold: number) => {
     const { layers, vocabulary } = exactPlan(spec.layers);
@@ -49,7 +50,7 @@ export async function giveFrontier(modelPath: string): Promise<void> {
       created: '2026-11-24T10:00:00.000Z',
       hunch: 'test',
       predictors: { mlp: none, heads: none },
-      stops: { exact: plan(0), careful: plan(0.01), balanced: plan(0.02), fast: plan(0.04) },
+      stops: { exact: plan(0), careful: plan(0.01), balanced: plan(0.02), fast: plan(0.04), ...changes },
       frontier: [
         point('dense', 312, 0, 1),
         point('exact', 428, 0, 0.1),
@@ -68,6 +69,23 @@ export async function giveFrontier(modelPath: string): Promise<void> {
     },
     null,
   );
+}
+
+/**
+ * As `giveFrontier`, but `fast` names neurons: layer 0 runs dense, every other layer after it screened, the rest exact. So each route's
+ * states occur, misses too.
+ */
+export async function giveScreened(modelPath: string): Promise<void> {
+  const { spec } = await readModelFile(modelPath);
+  const { layers, vocabulary } = exactPlan(spec.layers);
+  const routes = layers.map((layer, i) =>
+    i === 0
+      ? { ...layer, mlp: 'dense' as const }
+      : i % 2
+        ? { ...layer, mlp: 'screened' as const, scoreThreshold: 0.05 }
+        : layer,
+  );
+  await giveFrontier(modelPath, { fast: { layers: routes, vocabulary } });
 }
 
 /** A pack that cannot be read. */

@@ -55,6 +55,8 @@ const forbidden: [name: string, file: string, text: string, rules: string[]][] =
 
   ['chance in the canvas', 'renderer/canvas/x.ts', 'export const x = Math.random();', syntax],
   ['chance in a panel', 'renderer/components/ActivationPanel.tsx', 'export const x = Math.random();', syntax],
+  ['chance in the logic of the panel', 'renderer/activity/x.ts', 'export const x = Math.random();', syntax],
+  ['chance in its worker', 'renderer/canvas/x.worker.ts', 'crypto.getRandomValues(new Uint8Array(1));', syntax],
   ['chance by string', 'renderer/canvas/x.ts', "export const x = Math['random']();", syntax],
 ];
 

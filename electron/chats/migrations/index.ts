@@ -4,6 +4,7 @@ import { transaction } from '../transaction';
 import { chatsMigration } from './0001-chats';
 import { searchMigration } from './0002-search';
 import { sparsityMigration } from './0003-sparsity';
+import { activityMigration } from './0004-activity';
 
 /** One step of the schema. A released migration is never edited: a change is a new one. */
 export interface Migration {
@@ -12,7 +13,7 @@ export interface Migration {
   sql: string;
 }
 
-export const migrations: readonly Migration[] = [chatsMigration, searchMigration, sparsityMigration];
+export const migrations: readonly Migration[] = [chatsMigration, searchMigration, sparsityMigration, activityMigration];
 
 /** What this build writes. */
 export const schemaVersion = migrations.length;

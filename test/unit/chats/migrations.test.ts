@@ -33,6 +33,16 @@ const leftBehind = [
       INSERT INTO messages (id, chat_id, parent_id, role, text, status, created_at) VALUES ('a', 'c', 'q', 'assistant', 'an old answer', 'streaming', 4);
       UPDATE chats SET leaf_id = 'a';`,
   },
+  {
+    version: 4,
+    sql: `
+      INSERT INTO chats (id, title, created_at, updated_at, system_prompt, sampling, sparsity) VALUES ('c', 'Old chat', 1, 2, 'Be kind.', '{"temperature":0.3}', '{"position":0.6,"correction":true,"speculation":false}');
+      INSERT INTO messages (id, chat_id, parent_id, role, text, status, created_at) VALUES ('q', 'c', NULL, 'user', 'an old question', 'complete', 3);
+      INSERT INTO messages (id, chat_id, parent_id, role, text, status, created_at) VALUES ('a', 'c', 'q', 'assistant', 'an old answer', 'streaming', 4);
+      INSERT INTO activity (message_id, chunk, first_token, count, tokens, frames, bytes) VALUES ('a', 0, 0, 1, '[[7,"an"]]', x'0300', 2);
+      INSERT INTO activity_origins (message_id, model_hash, version) VALUES ('a', 'beef', '0.1.0');
+      UPDATE chats SET leaf_id = 'a';`,
+  },
 ];
 
 describe('migrations', () => {

@@ -1,8 +1,10 @@
 import { randomUUID } from 'node:crypto';
 import { describe, expect, it } from 'vitest';
+import { ActivityStore } from '../../../electron/chats/activityStore';
+import { KeptActivity } from '../../../electron/chats/keptActivity';
 import { Replies } from '../../../electron/chats/replies';
 import { defaultSampling, type ReplyStats } from '../../../electron/contract/entities';
-import { HunchError } from '../../../electron/contract/errors';
+import { HunchError, type ErrorBody } from '../../../electron/contract/errors';
 import type { ReplyEvent } from '../../../electron/contract/stream';
 import type { ReplyProgress, ReplyRequest } from '../../../electron/engine/runtime';
 import { defaults, message, openStore, temporaryFolder } from './helpers';
@@ -25,6 +27,7 @@ function setup(file?: string) {
     request: ReplyRequest;
     say: (text: string) => void;
     tell: (made: string) => void;
+    frames: (from: number, frames: (Uint8Array | null)[]) => void;
     end: (stats?: ReplyStats | null) => Promise<void>;
     fail: (error: unknown) => Promise<void>;
     stops: number;
@@ -33,6 +36,14 @@ function setup(file?: string) {
   const events: Record<string, ReplyEvent[]> = {};
   const changes = { chats: 0 };
   const log: string[] = [];
+  const kept = new KeptActivity({
+    store: new ActivityStore(opened.db, opened.file, () => 2 ** 20),
+    version: '1.2.3',
+    modelHash: async () => 'a'.repeat(64),
+    onProblem: (problem) => problems.push(problem),
+    log: (line) => log.push(line),
+  });
+  const problems: ErrorBody[] = [];
   const settle = () => new Promise<void>((resolve) => setImmediate(resolve));
   const replies = new Replies({
     store: opened.store,
@@ -52,6 +63,14 @@ function setup(file?: string) {
             .withMessages(request.chatKey)
             .messages.map((one) => `${one.role} ${one.status} ${one.text}`),
           say: (text: string) => onEvent({ type: 'text', text, tokens: ++tokens, tokensPerSecond: 50 }),
+          frames: (from: number, frames: (Uint8Array | null)[]) =>
+            onEvent({
+              type: 'frames',
+              whole: true,
+              from,
+              frames,
+              tokens: frames.map((_, i) => ({ id: from + i, text: `${from + i} ` })),
+            }),
           tell: (made: string) => onEvent({ type: 'sparsity', made }),
           end: (value: ReplyStats | null = stats) => (resolve(value), settle()),
           fail: (error: unknown) => (reject(error), settle()),
@@ -60,6 +79,7 @@ function setup(file?: string) {
         return { promise, stop: () => void entry.stops++ };
       },
     },
+    activity: kept,
     defaultModelId: () => 'default-model',
     modelName: (id) => id.toUpperCase(),
     openStream: (id) => {
@@ -74,7 +94,7 @@ function setup(file?: string) {
   const chat = opened.store.create(defaults);
   const start = (text: string, parentId: string | null = null, messageId = randomUUID()) =>
     replies.start({ chatId: chat.id, messageId, parentId, text });
-  return { ...opened, replies, asked, events, changes, log, chat, start };
+  return { ...opened, kept, problems, replies, asked, events, changes, log, chat, start };
 }
 
 const sleep = (ms: number): Promise<void> => new Promise((resolve) => setTimeout(resolve, ms));

@@ -23,7 +23,7 @@ export function startHost(options: Partial<HostOptions> = {}) {
   const settings = { threads: 0, contextLength: 4096 };
   const host = new EngineHost({
     fork: () => {
-      const child = fork(double);
+      const child = fork(double, { serialization: 'advanced' });
       children.push(child);
       return fromChildProcess(child);
     },

@@ -59,3 +59,53 @@ describe('Coalescer', () => {
     expect(sent).toEqual([]);
   });
 });
+
+describe('Coalescer with frames', () => {
+  const frames = (from: number, whole = false): ReplyProgress => ({
+    ...{ type: 'frames', from, tokens: [{ id: from, text: `${from} ` }] },
+    ...{ frames: [Uint8Array.of(from)], whole },
+  });
+
+  it('sends at most 60 events of a kind a second, in order, none lost, text first', () => {
+    const { sent, stream, token } = start();
+    for (let i = 0; i < 1000; i++) {
+      stream.push(token(i));
+      stream.push(frames(i));
+      vi.advanceTimersByTime(1);
+    }
+    stream.flush();
+    const of = (type: string) => sent.filter(({ event }) => event.type === type);
+    expect(of('text').length).toBeLessThanOrEqual(61);
+    expect(of('frames').length).toBeLessThanOrEqual(61);
+    let [text, next] = ['', 0];
+    for (const { event } of sent) {
+      if (event.type === 'text') text += event.text;
+      if (event.type !== 'frames') continue;
+      expect(event.from).toBe(next);
+      for (const [i, frame] of event.frames.entries()) {
+        expect([event.tokens[i]!.id, frame![0]]).toEqual([next + i, (next + i) % 256]);
+      }
+      next += event.frames.length;
+      // The text of these tokens has gone out.
+      expect(text.endsWith(event.tokens.map((one) => one.text).join(''))).toBe(true);
+    }
+    expect(next).toBe(1000);
+  });
+
+  it('does not join what is large already', () => {
+    const { sent, stream } = start();
+    for (let i = 0; i < 5; i++) stream.push(frames(i, true));
+    stream.flush();
+    expect(sent.map(({ event }) => event)).toEqual([0, 1, 2, 3, 4].map((i) => frames(i, true)));
+  });
+
+  it('keeps its order where another kind comes between', () => {
+    const { sent, stream, token } = start();
+    stream.push(token(0));
+    for (const event of [token(1), frames(0), { type: 'sparsity', made: 'exact' } as const, token(2), frames(1)]) {
+      stream.push(event);
+    }
+    stream.flush();
+    expect(sent.map(({ event }) => event.type)).toEqual(['text', 'text', 'frames', 'sparsity', 'text', 'frames']);
+  });
+});

@@ -31,7 +31,10 @@ async function withWorker(
   work: (child: ChildProcess, next: () => Promise<FromWorker>) => Promise<void>,
 ): Promise<void> {
   const modules = path.join(__dirname, '..', '..', '..', 'node_modules');
-  const child = fork(worker, { env: { ...process.env, NODE_PATH: modules, HUNCH_ADDON: addon } });
+  const child = fork(worker, {
+    serialization: 'advanced',
+    env: { ...process.env, NODE_PATH: modules, HUNCH_ADDON: addon },
+  });
   const arrived: FromWorker[] = [];
   const waiting: ((message: FromWorker) => void)[] = [];
   child.on('message', (raw) => {

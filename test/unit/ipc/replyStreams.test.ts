@@ -80,4 +80,46 @@ describe('ReplyStreams', () => {
     streams.listen('r999', (event) => got.push(event));
     expect(got).toEqual([done('r999')]);
   });
+
+  it('keeps frames beside the text, at most the newest tokens’', () => {
+    const streams = new ReplyStreams();
+    const frames = (from: number, count: number): ReplyEvent => ({
+      ...{ type: 'frames', from, tokens: Array.from({ length: count }, (_, i) => ({ id: from + i, text: 'x' })) },
+      frames: Array.from({ length: count }, (_, i) => Uint8Array.of((from + i) % 256)),
+    });
+    streams.open('r');
+    streams.receive('r', text('a', 1));
+    streams.receive('r', frames(0, 1));
+    streams.receive('r', text('b', 2));
+    streams.receive('r', frames(1, 1));
+    for (let from = 2; from < 5002; from += 100) streams.receive('r', frames(from, 100));
+    const got: ReplyEvent[] = [];
+    streams.listen('r', (event) => got.push(event));
+    expect(got.map(({ type }) => type)).toEqual(['text', 'frames']);
+    expect(got[0]).toEqual(text('ab', 2));
+    const kept = got[1] as Extract<ReplyEvent, { type: 'frames' }>;
+    expect([kept.from, kept.tokens.length, kept.frames.length]).toEqual([5002 - 4096, 4096, 4096]);
+    expect(kept.tokens[0]!.id).toBe(kept.from);
+    expect(kept.frames[0]![0]).toBe(kept.from % 256);
+    streams.receive('r', frames(5002, 1));
+    expect(got[2]).toEqual(frames(5002, 1));
+  });
+
+  it('takes frames that come later than their tokens', () => {
+    const streams = new ReplyStreams();
+    const tokens = [0, 1, 2, 3].map((id) => ({ id, text: 'x' }));
+    const frame = (i: number) => Uint8Array.of(i);
+    streams.open('r');
+    streams.receive('r', { type: 'frames', from: 0, tokens: tokens.slice(0, 2), frames: [null, frame(1)] });
+    streams.receive('r', { type: 'frames', from: 2, tokens: tokens.slice(2), frames: [null, frame(3)] });
+    streams.receive('r', {
+      type: 'frames',
+      from: 0,
+      tokens: tokens.slice(0, 3),
+      frames: [frame(0), frame(1), frame(2)],
+    });
+    const got: ReplyEvent[] = [];
+    streams.listen('r', (event) => got.push(event));
+    expect(got).toEqual([{ type: 'frames', from: 0, tokens, frames: [0, 1, 2, 3].map(frame) }]);
+  });
 });
