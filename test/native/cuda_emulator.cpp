@@ -366,6 +366,13 @@ FakeDriver::FakeDriver() {
   use_driver(&table());
 }
 FakeDriver::~FakeDriver() { use_driver(nullptr); }
+bool no_gpu() {
+  std::string why;
+  int version = 0;
+  for (const Gpu& g : list_gpus(why, version))
+    if (g.usable) return false;
+  return true;
+}
 FakeGpu& FakeDriver::gpu() { return fake; }
 
 }  // namespace hunch::cuda

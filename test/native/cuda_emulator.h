@@ -24,4 +24,7 @@ class FakeDriver {
   FakeGpu& gpu();
 };
 
+// Cases that need a real GPU are skipped, not passed, where there is none.
+bool no_gpu();
+
 }  // namespace hunch::cuda

@@ -131,13 +131,6 @@ void slider_moves() {
   CHECK(b.ids.size() == 30);
 }
 
-bool real_gpu() {
-  for (const GpuInfo& g : gpus().gpus)
-    if (g.usable) return true;
-  MESSAGE("no GPU: the engine on a GPU not run");
-  return false;
-}
-
 }  // namespace
 
 TEST_CASE("cuda host: the engine writes the CPU's text on the fake driver") {
@@ -145,8 +138,9 @@ TEST_CASE("cuda host: the engine writes the CPU's text on the fake driver") {
   same_as_the_cpu();
   slider_moves();
 }
-TEST_CASE("cuda kernels: the engine writes the CPU's text") {
-  if (real_gpu()) same_as_the_cpu(), slider_moves();
+TEST_CASE("cuda kernels: the engine writes the CPU's text" * doctest::skip(cuda::no_gpu())) {
+  same_as_the_cpu();
+  slider_moves();
 }
 
 TEST_CASE("cuda host: without a GPU, auto runs on the CPU and says why, cuda refuses") {

@@ -244,18 +244,10 @@ void texts() {
   CHECK(drawn == 45);
 }
 
-bool real_gpu(const char* what) {
-  std::string why;
-  int version = 0;
-  for (const cuda::Gpu& g : cuda::list_gpus(why, version))
-    if (g.usable) return true;
-  MESSAGE("no GPU: " << std::string(what) << " not run");
-  return false;
-}
-
 }  // namespace
 
 TEST_CASE("cuda host: every architecture and type on the fake driver") {
+  if (cuda::no_gpu()) MESSAGE("no GPU: 6 cases of kernels not run");
   cuda::FakeDriver fake;
   every_model();
   CHECK(fake.gpu().allocated == 0);
@@ -272,18 +264,8 @@ TEST_CASE("cuda host: scores, greedy texts, stop tokens on the fake driver") {
   long_context();
 }
 
-TEST_CASE("cuda kernels: every architecture and type") {
-  if (real_gpu("every architecture and type")) every_model();
-}
-TEST_CASE("cuda kernels: long contexts and windows") {
-  if (real_gpu("long contexts and windows")) long_context();
-}
-TEST_CASE("cuda kernels: MLPs by neuron") {
-  if (real_gpu("MLPs by neuron")) by_neuron();
-}
-TEST_CASE("cuda kernels: predicted neurons and heads") {
-  if (real_gpu("predicted neurons and heads")) predicted();
-}
-TEST_CASE("cuda kernels: scores, greedy texts, stop tokens") {
-  if (real_gpu("scores, greedy texts, stop tokens")) texts();
-}
+TEST_CASE("cuda kernels: every architecture and type" * doctest::skip(cuda::no_gpu())) { every_model(); }
+TEST_CASE("cuda kernels: long contexts and windows" * doctest::skip(cuda::no_gpu())) { long_context(); }
+TEST_CASE("cuda kernels: MLPs by neuron" * doctest::skip(cuda::no_gpu())) { by_neuron(); }
+TEST_CASE("cuda kernels: predicted neurons and heads" * doctest::skip(cuda::no_gpu())) { predicted(); }
+TEST_CASE("cuda kernels: scores, greedy texts, stop tokens" * doctest::skip(cuda::no_gpu())) { texts(); }

@@ -34,7 +34,7 @@ struct Found {
   Driver table;
   Status status;
   bool looked = false;
-} found;
+};
 
 Status look(Driver& d) {
   void* library = open_library();
@@ -62,7 +62,7 @@ Status look(Driver& d) {
   get(d.EventElapsedTime, "cuEventElapsedTime"), get(d.EventDestroy, "cuEventDestroy_v2");
   get(d.LaunchKernel, "cuLaunchKernel"), get(d.LaunchCooperativeKernel, "cuLaunchCooperativeKernel");
   if (missing)
-    return Status::error("gpu-unavailable", std::string("The NVIDIA driver on this computer is too old: it has no ") + missing + ". Update it (version 525 or newer), or run on the CPU.");
+    return Status::error("gpu-unavailable", std::string("The NVIDIA driver on this computer is too old: it has no ") + missing + ". Update it (version 580 or newer), or run on the CPU.");
   if (const Result r = d.Init(0); r != kSuccess) {
     const char* text = nullptr;
     d.GetErrorString(r, &text);
@@ -78,6 +78,7 @@ constexpr int kMajor = 75, kMinor = 76, kMultiprocessors = 16, kCooperative = 95
 const Driver* driver(Status& why) {
   std::lock_guard lock(mutex);
   if (instead_of_it) return instead_of_it;
+  static Found found;
   if (!found.looked) found.status = look(found.table), found.looked = true;
   why = found.status;
   return found.status.ok() ? &found.table : nullptr;
