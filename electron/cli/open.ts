@@ -29,7 +29,7 @@ export async function openResolved(
 ): Promise<Runtime> {
   const progress = progressLine();
   try {
-    return await Runtime.open(path, {
+    const runtime = await Runtime.open(path, {
       threads,
       packFolder,
       ...(isa ? { isa } : {}),
@@ -38,6 +38,8 @@ export async function openResolved(
       ...(contextLength === undefined ? {} : { contextLength }),
       onProgress: (fraction) => progress.show(`Loading ${name}: ${Math.floor(fraction * 100)} %`),
     });
+    if (runtime.info.deviceNote) process.stderr.write(`On the CPU: ${runtime.info.deviceNote}\n`);
+    return runtime;
   } finally {
     progress.end();
   }
