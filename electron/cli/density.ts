@@ -39,10 +39,9 @@ export async function forcedDensity(
       neurons: spec.ffnWidth,
       onRound: (round) => onProgress(`density ${density}: ${round}/${repetitions}`),
     });
-    return {
-      ...{ dense: dense!, sparse: sparse!, oracle: oracleCeiling(spec, dense!, sparse!, dense!) },
-      headShare: sparse!.headsPerLayer / spec.heads,
-    };
+    const headShare = sparse!.headsPerLayer / spec.heads;
+    const oracle = oracleCeiling(spec, dense!, { density: sparse!.density, headShare }, dense!);
+    return { dense: dense!, sparse: sparse!, oracle, headShare };
   } catch (error) {
     throw fromNative(error);
   } finally {

@@ -12,26 +12,28 @@ export interface Ceiling {
 const mlpTensor = /^blk\.\d+\.ffn_(gate|up|down|down_t)\.weight$/;
 const embedding = 'token_embd.weight';
 
-/** Share of the weights that a dense token reads which belongs to MLPs. */
-export function mlpShare({ tensors }: Pick<ModelSpec, 'tensors'>): number {
+/** Bytes of weights that every token reads, whatever its MLPs do; `of`: only those. */
+function bytesBeside({ tensors }: Pick<ModelSpec, 'tensors'>, of: RegExp = /./): number {
   const tied = !tensors.some(({ name }) => name === 'output.weight');
-  const read = tensors.filter(({ name }) => name !== embedding || tied);
-  const bytes = (list: typeof tensors): number =>
-    list.reduce((sum, tensor) => sum + tensorBytes(tensor.type, tensor.shape), 0);
-  return bytes(read.filter(({ name }) => mlpTensor.test(name))) / bytes(read);
+  return tensors
+    .filter(({ name }) => !mlpTensor.test(name) && (name !== embedding || tied) && of.test(name))
+    .reduce((sum, tensor) => sum + tensorBytes(tensor.type, tensor.shape), 0);
 }
 
 /**
- * If the neurons that a plan computes were known for nothing: no gate, copy or predictor would be read but theirs. Bytes are turned
- * into speed at the rate at which dense reads. `head`: dense layers with the plan's output head.
+ * If the neurons (and heads) that a plan computes were known for nothing: no gate, copy or predictor would be read but theirs. Bytes are
+ * turned into speed at the rate at which dense reads. What MLPs read is what dense reads beside the rest: the engine may store them in
+ * other types than the file. `head`: dense layers with the plan's output head.
  */
 export function oracleCeiling(
   spec: Pick<ModelSpec, 'tensors'>,
   dense: Speed,
-  plan: Pick<Speed, 'density'>,
+  plan: Pick<Speed, 'density'> & { headShare?: number },
   head: Pick<Speed, 'bytesPerToken'>,
 ): Ceiling {
-  const skipped = dense.bytesPerToken * mlpShare(spec) * (1 - plan.density);
+  const mlps = Math.max(0, dense.bytesPerToken - bytesBeside(spec));
+  const queries = bytesBeside(spec, /^blk\.\d+\.attn_(q|output)\.weight$/);
+  const skipped = mlps * (1 - plan.density) + queries * (1 - (plan.headShare ?? 1));
   const bytesPerToken = head.bytesPerToken - skipped;
   const speedup = dense.bytesPerToken / bytesPerToken;
   return { bytesPerToken, speedup, tokensPerSecond: dense.tokensPerSecond * speedup };

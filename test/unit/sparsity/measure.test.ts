@@ -1,7 +1,7 @@
 import { describe, expect, it } from 'vitest';
 import type { Comparison } from '../../../electron/engine/addon';
 import { keyOf, median, qualityByKind, qualityOf } from '../../../electron/sparsity/measure';
-import { mlpShare, oracleCeiling } from '../../../electron/sparsity/oracle';
+import { oracleCeiling } from '../../../electron/sparsity/oracle';
 import { portion, type Window } from '../../../electron/sparsity/text';
 import { plan } from './helpers';
 
@@ -91,16 +91,22 @@ describe('the oracle', () => {
 
   it('reads nothing of the neurons that are not needed', () => {
     const spec = { tensors: [...layer, tensor('token_embd.weight', 100)] };
-    expect(mlpShare(spec)).toBeCloseTo(3 / 5);
-    const dense = { ...speed, tokensPerSecond: 100, density: 1, bytesPerToken: 1000 };
-    const ceiling = oracleCeiling(spec, dense, { density: 0.1 }, { bytesPerToken: 900 });
-    expect(ceiling.bytesPerToken).toBeCloseTo(900 - 600 * 0.9);
-    expect(ceiling.tokensPerSecond).toBeCloseTo((100 * 1000) / 360);
-    expect(ceiling.speedup).toBeCloseTo(1000 / 360);
+    const dense = { ...speed, tokensPerSecond: 100, density: 1, bytesPerToken: 18_000 }; // 5 of 3,600
+    const ceiling = oracleCeiling(spec, dense, { density: 0.1 }, { bytesPerToken: 17_000 });
+    expect(ceiling.bytesPerToken).toBeCloseTo(17_000 - 3 * 3600 * 0.9);
+    expect(ceiling.tokensPerSecond).toBeCloseTo((100 * 18_000) / 7280);
+    expect(ceiling.speedup).toBeCloseTo(18_000 / 7280);
+    // The engine stores the MLPs in 8 bits: they are what is not the rest.
+    const wider = { ...dense, bytesPerToken: 28_000 };
+    expect(oracleCeiling(spec, wider, { density: 0.5 }, wider).bytesPerToken).toBeCloseTo(28_000 - 20_800 / 2);
+    expect(oracleCeiling(spec, dense, { density: 1, headShare: 0.25 }, dense).bytesPerToken).toBeCloseTo(
+      18_000 - 3600 * 0.75,
+    );
   });
 
   it('does not count an embedding that only looks up', () => {
     const tensors = [...layer, tensor('token_embd.weight', 100), tensor('output.weight', 100)];
-    expect(mlpShare({ tensors })).toBeCloseTo(3 / 5);
+    const dense = { ...speed, tokensPerSecond: 100, density: 1, bytesPerToken: 18_000 };
+    expect(oracleCeiling({ tensors }, dense, { density: 0 }, dense).bytesPerToken).toBeCloseTo(2 * 3600);
   });
 });
