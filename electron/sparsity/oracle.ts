@@ -9,16 +9,20 @@ export interface Ceiling {
   speedup: number; // over dense
 }
 
-const mlpTensor = /^blk\.\d+\.ffn_(gate|up|down|down_t)\.weight$/;
-const embedding = 'token_embd.weight';
-
-/** Bytes of weights that every token reads, whatever its MLPs do; `of`: only those. */
-function bytesBeside({ tensors }: Pick<ModelSpec, 'tensors'>, of: RegExp = /./): number {
-  const tied = !tensors.some(({ name }) => name === 'output.weight');
-  return tensors
-    .filter(({ name }) => !mlpTensor.test(name) && (name !== embedding || tied) && of.test(name))
-    .reduce((sum, tensor) => sum + tensorBytes(tensor.type, tensor.shape), 0);
+/** Bytes of the attention's matrices, or of some of them. */
+function attentionBytes({ tensors }: Pick<ModelSpec, 'tensors'>, kinds: string): number {
+  const wanted = new RegExp(`^blk\\.\\d+\\.attn_(${kinds})\\.weight$`);
+  return bytesOf(tensors.filter(({ name }) => wanted.test(name)));
 }
+
+/** Of the output head, which may be the embedding. */
+function headBytes({ tensors }: Pick<ModelSpec, 'tensors'>): number {
+  const own = tensors.filter(({ name }) => name === 'output.weight');
+  return bytesOf(own.length > 0 ? own : tensors.filter(({ name }) => name === 'token_embd.weight'));
+}
+
+const bytesOf = (tensors: ModelSpec['tensors']): number =>
+  tensors.reduce((sum, { type, shape }) => sum + tensorBytes(type, shape), 0);
 
 /**
  * If the neurons (and heads) that a plan computes were known for nothing: no gate, copy or predictor would be read but theirs. Bytes are
@@ -31,8 +35,8 @@ export function oracleCeiling(
   plan: Pick<Speed, 'density'> & { headShare?: number },
   head: Pick<Speed, 'bytesPerToken'>,
 ): Ceiling {
-  const mlps = Math.max(0, dense.bytesPerToken - bytesBeside(spec));
-  const queries = bytesBeside(spec, /^blk\.\d+\.attn_(q|output)\.weight$/);
+  const mlps = Math.max(0, dense.bytesPerToken - attentionBytes(spec, 'q|k|v|output') - headBytes(spec));
+  const queries = attentionBytes(spec, 'q|output');
   const skipped = mlps * (1 - plan.density) + queries * (1 - (plan.headShare ?? 1));
   const bytesPerToken = head.bytesPerToken - skipped;
   const speedup = dense.bytesPerToken / bytesPerToken;
