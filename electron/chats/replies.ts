@@ -249,7 +249,7 @@ function trail(before: Message | null, made: string): string {
 const notSaved: ErrorBody = {
   code: 'disk-full',
   message:
-    'The reply is complete but could not be saved yet. Free some disk space; Hunch keeps trying while it is open.',
+    'The reply has ended but could not be saved yet. Free some disk space; Hunch keeps trying while it is open.',
 };
 
 function endOf(stats: ReplyStats | null): MessageChange {

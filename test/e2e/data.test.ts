@@ -180,7 +180,7 @@ describe('a full disk', () => {
     const { text, status } = await followReply(page);
     expect(status).toBe('failed');
     expect(await replies(page).last().textContent()).toMatch(
-      /The reply is complete but could not be saved yet\. Free some disk space/,
+      /The reply has ended but could not be saved yet\. Free some disk space/,
     );
     expect(text.length).toBeGreaterThan(10);
 
