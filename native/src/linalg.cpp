@@ -18,7 +18,9 @@ const LinearAlgebra* baseline_linear_algebra() {
 const LinearAlgebra* linear_algebra_for(Isa isa) {
 #if defined(__x86_64__) || defined(_M_X64)
   if (isa != Isa::scalar && !kernels_for(isa)) return nullptr;
+#ifndef HUNCH_NO_AVX512_ALGEBRA
   if (isa == Isa::avx512) return avx512_linear_algebra();
+#endif
   if (isa == Isa::avx2) return avx2_linear_algebra();
 #endif
   const LinearAlgebra* plain = baseline_linear_algebra();

@@ -380,6 +380,7 @@ TEST_CASE("calibration: files of another model, cut short or changed, are refuse
 
   std::ifstream in(path, std::ios::binary);
   const std::vector<char> good((std::istreambuf_iterator<char>(in)), {});
+  in.close();  // an open file cannot be removed on Windows
   const auto with = [&](auto change) {
     std::vector<char> bytes = good;
     change(bytes);

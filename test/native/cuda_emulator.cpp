@@ -4,6 +4,7 @@
 #include <cstdlib>
 #include <cstring>
 #include <map>
+#include <new>
 #include <vector>
 
 #include "../../native/kernels/cuda/program.h"
@@ -315,7 +316,7 @@ const Driver& table() {
     d.MemGetInfo = [](size_t* free, size_t* total) { return *free = fake.memory - fake.allocated, *total = fake.memory, 0; };
     d.MemAlloc = [](DevicePointer* p, size_t n) {
       if (fake.allocated + n > fake.memory) return kOutOfMemory;
-      *p = reinterpret_cast<DevicePointer>(std::aligned_alloc(256, (n + 255) / 256 * 256));
+      *p = reinterpret_cast<DevicePointer>(::operator new(n, std::align_val_t(256)));
       std::memset(reinterpret_cast<void*>(*p), 0xA5, n);
       pieces_of_memory[*p] = n;
       fake.allocated += n;
@@ -324,7 +325,7 @@ const Driver& table() {
     d.MemFree = [](DevicePointer p) {
       fake.allocated -= pieces_of_memory.at(p);
       pieces_of_memory.erase(p);
-      std::free(reinterpret_cast<void*>(p));
+      ::operator delete(reinterpret_cast<void*>(p), std::align_val_t(256));
       return 0;
     };
     d.MemHostAlloc = [](void** p, size_t n, unsigned) { return *p = std::calloc(1, n), 0; };
