@@ -248,8 +248,7 @@ function trail(before: Message | null, made: string): string {
 
 const notSaved: ErrorBody = {
   code: 'disk-full',
-  message:
-    'The reply has ended but could not be saved yet. Free some disk space; Hunch keeps trying while it is open.',
+  message: 'The reply has ended but could not be saved yet. Free some disk space; Hunch keeps trying while it is open.',
 };
 
 function endOf(stats: ReplyStats | null): MessageChange {
