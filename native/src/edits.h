@@ -31,11 +31,16 @@ inline float edited(const Edit& e, float h) {
   return h;
 }
 
-// Of a head, by its norm.
-inline void edit_head(const Edit& e, float* x, uint32_t n) {
+// Euclidean, in double precision.
+inline float norm_of(const float* x, uint32_t n) {
   double sum = 0;
   for (uint32_t i = 0; i < n; i++) sum += (double)x[i] * x[i];
-  const float norm = (float)std::sqrt(sum), wanted = edited(e, norm);
+  return (float)std::sqrt(sum);
+}
+
+// Of a head, by its norm.
+inline void edit_head(const Edit& e, float* x, uint32_t n) {
+  const float norm = norm_of(x, n), wanted = edited(e, norm);
   if (wanted == norm || norm == 0) return;
   for (uint32_t i = 0; i < n; i++) x[i] *= wanted / norm;
 }

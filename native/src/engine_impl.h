@@ -1,6 +1,7 @@
 // What Engine and Session hide from their callers.
 #pragma once
 
+#include <chrono>
 #include <mutex>
 
 #include "cuda/hook.h"
@@ -12,6 +13,10 @@
 #include "speculation.h"
 
 namespace hunch {
+
+using Clock = std::chrono::steady_clock;
+inline double ms_since(Clock::time_point begin) { return std::chrono::duration<double, std::milli>(Clock::now() - begin).count(); }
+inline const std::atomic<bool> never{false};  // for what nobody cancels
 
 struct Engine::Impl {
   explicit Impl(unsigned threads) : pool(threads), governor(pool.size()) {}
@@ -67,6 +72,8 @@ struct Session::Impl {
   Status step(int32_t id, const Plan* plan, const std::atomic<bool>& cancel, bool& ran);
   Status begin_capture(const CaptureOptions& options);
   void end_capture(int32_t id, double seconds);
+  // Gives the next pass the model's predictors and this session's edits; behind engine.turn.
+  void equip() { scratch.predictors = engine.predictors.get(), scratch.edits = edits.get(); }
   // Edits that changed since the last pass count from now on, and make what the cache holds a text of another model.
   void take_edits();
   // After a decode step: writes the last tokens' keys and values again, densely, when the plan says it is time. false = cancelled.

@@ -153,6 +153,11 @@ bool forward(const Model& model, Pool& pool, KvCache& kv, Scratch& s, std::span<
   return !s.abandoned;
 }
 
+float surprise(const Kernels& k, const float* logits, uint32_t vocabulary, int32_t target) {
+  const float max = k.max_of(logits, vocabulary);
+  return (float)(std::log(k.sum_exp(logits, vocabulary, max)) + max - logits[target]);
+}
+
 void output_logits(const Model& model, Pool& pool, KvCache& kv, Scratch& s, const float* x) {
   s.counting = false;
   pool.run([&](unsigned lane) { Lane{model, *model.kernels, pool, kv, s, nullptr, 1, 0, lane, pool.size()}.output(x); });
@@ -207,10 +212,11 @@ void score_batch(const Model& model, Pool& pool, KvCache& kv, Scratch& s, const 
       const Range mine = w.share_of(n);
       for (uint32_t i = mine.begin; i < mine.end; i++) {
         const float* row = s.logits.data() + (size_t)i * m.vocabulary;
-        const float max = k.max_of(row, m.vocabulary);
         const int32_t target = targets[begin + i];
-        nll[begin + i] = (float)(std::log(k.sum_exp(row, m.vocabulary, max)) + max - row[target]);
-        if (greedy) greedy[begin + i] = row[target] == max && std::find(row, row + target, max) == row + target;
+        nll[begin + i] = surprise(k, row, m.vocabulary, target);
+        if (!greedy) continue;
+        const float max = k.max_of(row, m.vocabulary);
+        greedy[begin + i] = row[target] == max && std::find(row, row + target, max) == row + target;
       }
       pool.barrier();
     }

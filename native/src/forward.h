@@ -111,6 +111,9 @@ bool forward(const Model& model, Pool& pool, KvCache& kv, Scratch& scratch, std:
 // The logits that a residual stream x [width] would give, densely, in scratch.logits [vocabulary].
 void output_logits(const Model& model, Pool& pool, KvCache& kv, Scratch& scratch, const float* x);
 
+// -ln softmax(logits [vocabulary])[target], nats.
+float surprise(const Kernels& k, const float* logits, uint32_t vocabulary, int32_t target);
+
 // nll[i] = -ln softmax(logits of scratch.x[first + i])[targets[i]], after a forward() of the same batch; greedy[i] (unless null) = 1 where
 // targets[i] is the argmax.
 void score_batch(const Model& model, Pool& pool, KvCache& kv, Scratch& scratch, const Plan* plan, uint32_t first, std::span<const int32_t> targets, float* nll,

@@ -116,10 +116,11 @@ struct NeuronLane {
   float* sums(uint32_t t, uint32_t part) const { return w.s.parts.data() + ((size_t)t * r.parts + part) * r.columns.size(); }
 
   void run() {
+    if (Capture* c = w.capture(); c && w.lane == 0) c->layers[layer].gates_known = true, c->layers[layer].names = screened() || predicted();
     if (r.width % kQuantBlock == 0)
       for (uint32_t t = 0; t < tokens; t++) w.k.arrange(token(t), r.width, n.input.buffer(t, r.width));
-    if (plan.mlp == MlpRoute::screened && screen && screen->present()) ranked = w.rank_input(*screen, x.f + (size_t)first_token * r.width, tokens);
-    if (plan.mlp == MlpRoute::predicted && predictor && !early()) {
+    if (screened()) ranked = w.rank_input(*screen, x.f + (size_t)first_token * r.width, tokens);
+    if (predicted() && !early()) {
       const float* from = predictor->source == PredictorSource::same ? x.f : remembered(predictor->source);
       hidden = predictor_hidden(w, *predictor, from + (size_t)first_token * r.width, tokens);
     }
@@ -137,6 +138,10 @@ struct NeuronLane {
   }
 
  private:
+  // Neurons are named before their gates are read; a plan whose copy or predictor is not there runs exactly.
+  bool screened() const { return plan.mlp == MlpRoute::screened && screen && screen->present(); }
+  bool predicted() const { return plan.mlp == MlpRoute::predicted && predictor; }
+
   Activations token(uint32_t t) const { return tile_of(x, first_token + t, r.width); }
   RowInput input(uint32_t t) const { return n.input.view(t, r.width, x.f + (size_t)(first_token + t) * r.width); }
 
@@ -148,12 +153,12 @@ struct NeuronLane {
   void choose(const NeuronRows::Slice& slice, uint32_t part, uint32_t turn, Ahead ahead) {
     const Range all = r.neurons_of(part), mine = r.neurons_of(slice);
     const uint32_t begin = all.begin - mine.begin, count = all.end - all.begin;
-    if (Capture* c = w.capture(); c && c->audit && chosen_ahead()) audit(*c, slice, all.begin, begin, count);
-    if (plan.mlp == MlpRoute::screened && screen && screen->present()) {
+    if (Capture* c = w.capture(); c && c->audit && (screened() || predicted())) audit(*c, slice, all.begin, begin, count);
+    if (screened()) {
       choose_by_screen(slice, all.begin, begin, count, turn);
       return;
     }
-    if (plan.mlp == MlpRoute::predicted && predictor) {
+    if (predicted()) {
       choose_by_prediction(slice, all.begin, begin, count, turn);
       return;
     }
@@ -174,8 +179,6 @@ struct NeuronLane {
     }
   }
 
-  bool chosen_ahead() const { return (plan.mlp == MlpRoute::screened && screen && screen->present()) || (plan.mlp == MlpRoute::predicted && predictor); }
-
   // Which of a part's neurons say anything, whatever the plan makes of that; without true zeros, those above its threshold.
   void audit(Capture& c, const NeuronRows::Slice& slice, uint32_t global, uint32_t begin, uint32_t count) {
     float* first = c.lanes[w.lane].audit_gates.data();
@@ -188,7 +191,7 @@ struct NeuronLane {
     c.note_audited(w.lane, global, kept, zeros() ? w.k.select(first, count, 0, false, 0, kept) : select(first, count, 0, kept));
   }
   bool zeros() const { return w.model.spec.activation == Activation::relu || w.model.spec.activation == Activation::drelu; }
-  // One token: what was computed of a part's chosen neurons [from, from + some).
+  // One token: what was computed of a part's chosen neurons.
   void note(Capture& c, const uint32_t* chosen, const float* first, uint32_t begin, uint32_t global, uint32_t some, const float* value) const {
     if (plan.mlp != MlpRoute::dense || !zeros()) {
       c.note_active(w.lane, layer, global, chosen, some, value, first - begin);
@@ -332,10 +335,6 @@ inline void run_neurons(Lane& w, uint32_t layer, const LayerPlan& plan, const Ac
   const bool predicted = w.s.predictors && layer < w.s.predictors->mlp.size() && w.s.predictors->mlp[layer].present();
   const Predictor* predictor = predicted ? &w.s.predictors->mlp[layer] : nullptr;
   const Screen* screen = w.s.screens->gates.empty() ? nullptr : &w.s.screens->gates[layer];
-  if (Capture* c = w.capture(); c && w.lane == 0) {
-    c->layers[layer].gates_known = true;
-    c->layers[layer].names = (plan.mlp == MlpRoute::screened && screen && screen->present()) || (plan.mlp == MlpRoute::predicted && predictor);
-  }
   for (uint32_t first = 0; first < w.tokens; first += kNeuronTile) {
     const uint32_t tile = std::min(kNeuronTile, w.tokens - first);
     NeuronLane{w, l, r, plan, screen, predictor, w.s.neurons[w.lane], x, layer, first, tile}.run();

@@ -28,13 +28,15 @@ struct Text {
   Status status;
   GenerateResult result;
   std::vector<int32_t> ids;
+  size_t frames = 0;
 };
 Text write(Session& session, const std::vector<int32_t>& prompt, GenerateOptions o, std::function<void(size_t)> after = {}) {
   Text t;
   const std::atomic<bool> never{false};
   GenerateEvents events;
-  events.token = [&](int32_t id, std::span<const uint8_t>) {
+  events.token = [&](int32_t id, std::span<const uint8_t> frame) {
     t.ids.push_back(id);
+    t.frames += !frame.empty();
     if (after) after(t.ids.size());
   };
   t.status = session.generate(prompt, o, events, never, t.result);
@@ -106,6 +108,14 @@ void same_as_the_cpu() {
   const Activity counted = gpu.session->activity();
   CHECK(counted.tokens >= 9);
   for (uint64_t n : counted.computed) CHECK((n > 0 && n < counted.tokens * 96));
+  // A GPU notes nothing down, so no frame claims to know what it did.
+  gpu.session->set_capture({CaptureMode::full, 2});
+  o.temperature = 0.8f;
+  const Text watched = write(*gpu.session, prompt, o);
+  CHECK(watched.frames == 0);
+  o.temperature = 0;
+  CHECK(write(*gpu.session, prompt, o).frames == 0);
+  gpu.session->set_capture({});
   // What only the CPU can do works from a GPU's session as well, and the next text is right.
   Comparison difference;
   std::unique_ptr<Session> other;

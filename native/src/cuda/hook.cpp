@@ -3,16 +3,10 @@
 #include "hook.h"
 
 #include <algorithm>
-#include <chrono>
 
 #include "../engine_impl.h"
 
 namespace hunch {
-
-namespace {
-using Clock = std::chrono::steady_clock;
-double seconds_since(Clock::time_point begin) { return std::chrono::duration<double>(Clock::now() - begin).count(); }
-}  // namespace
 
 GpuReport gpus() {
   GpuReport out;
@@ -67,7 +61,7 @@ bool Session::Impl::extend_on_gpu(std::span<const int32_t> tokens, const Plan* p
     failure = gpu->set_plan(plan);
     if (failure.ok()) failure = gpu->extend(batch, (uint32_t)history.size(), last && logits != Logits::none ? scratch.logits.data() : nullptr, cancel);
     if (!failure.ok() || cancel) return false;
-    if (tokens.size() == 1) count(1, seconds_since(begin));
+    if (tokens.size() == 1) count(1, ms_since(begin) * 1e-3);
     history.insert(history.end(), batch.begin(), batch.end());
     done += (uint32_t)batch.size();
     if (progress) progress(done);
@@ -107,7 +101,7 @@ Status Session::Impl::decode_on_gpu(int32_t id, const Plan* plan, const Generate
   const std::lock_guard gpu_turn(engine.gpu_turn);
   Status status = gpu->set_plan(plan);
   if (status.ok()) status = gpu->greedy(std::span(&id, 1), position, most, o.stop_tokens, token, cancel, drawn, stopped);
-  count(drawn, seconds_since(begin));
+  count(drawn, ms_since(begin) * 1e-3);
   if (!status.ok()) return status;
   if (stopped) history.push_back(last_drawn);
   if (stopped) result.reason = StopReason::stop_token;
@@ -119,8 +113,7 @@ Status Session::Impl::decode_on_gpu(int32_t id, const Plan* plan, const Generate
 
 Status Session::Impl::score_on_gpu(std::span<const int32_t> tokens, uint32_t from, const Plan* plan, float* nll, uint8_t* greedy) {
   const uint32_t common = (uint32_t)history.size();
-  std::atomic<bool> no{false};
-  if (common < from && !extend_on_gpu(tokens.subspan(common, from - common), plan, Logits::none, no, {})) return take_failure();
+  if (common < from && !extend_on_gpu(tokens.subspan(common, from - common), plan, Logits::none, never, {})) return take_failure();
   const std::lock_guard gpu_turn(engine.gpu_turn);
   if (Status s = gpu->set_plan(plan); !s.ok()) return s;
   if (Status s = gpu->score(tokens.subspan(from), from, nll, greedy); !s.ok()) return s;
