@@ -1,13 +1,10 @@
-import { createRequire } from 'node:module';
-import { readFileSync, rmSync } from 'node:fs';
-import type { AxeResults, RunOptions } from 'axe-core';
+import { rmSync } from 'node:fs';
 import type { Page } from 'playwright-core';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { endless, greedy, launchApp, temporaryHome, type RunningApp } from '../helpers/app';
+import { addAxe, findings } from '../helpers/axe';
 import { button, modelButton, modelReady, openChat, questions, replies, replyBegun } from '../helpers/chat';
 import { storeChat } from '../helpers/seed';
-
-const axe = readFileSync(createRequire(import.meta.url).resolve('axe-core/axe.min.js'), 'utf8');
 
 const answer = `A paragraph with a [link](https://example.com), \`code\` and **bold**.
 
@@ -36,39 +33,26 @@ describe.each(['light', 'dark'] as const)('accessibility, %s', (theme) => {
     running = await launchApp({ home, settings: { ...greedy, theme, panelOpen: true } });
     page = running.page;
     await modelReady(page);
-    await page.evaluate(axe);
+    await addAxe(page);
   });
   afterAll(async () => {
     await running?.close();
     rmSync(home, { recursive: true, force: true });
   });
 
-  /** Serious and critical findings, one line each. */
-  const findings = async (): Promise<string[]> => {
-    // Half-faded elements have other colours than those meant.
-    await page.evaluate(() => Promise.all(document.getAnimations().map(({ finished }) => finished.catch(() => {}))));
-    const { violations } = await page.evaluate(() => {
-      const options: RunOptions = { resultTypes: ['violations'] };
-      return (globalThis as unknown as { axe: { run(options: RunOptions): Promise<AxeResults> } }).axe.run(options);
-    });
-    return violations
-      .filter(({ impact }) => impact === 'serious' || impact === 'critical')
-      .flatMap(({ id, nodes }) => nodes.map(({ html, failureSummary }) => `${id}: ${html}\n${failureSummary}`));
-  };
-
   it('the start, with the panel', async () => {
-    expect(await findings()).toEqual([]);
+    expect(await findings(page)).toEqual([]);
   });
 
   it('a chat', async () => {
     await openChat(page, 'Everything');
-    expect(await findings()).toEqual([]);
+    expect(await findings(page)).toEqual([]);
   });
 
   it('the list of models', async () => {
     await modelButton(page).click();
     await page.getByRole('dialog', { name: 'Models' }).waitFor();
-    expect(await findings()).toEqual([]);
+    expect(await findings(page)).toEqual([]);
     await page.keyboard.press('Escape');
   });
 
@@ -76,7 +60,7 @@ describe.each(['light', 'dark'] as const)('accessibility, %s', (theme) => {
     await page.keyboard.press('Control+,');
     for (const tab of ['General', 'Models', 'New chats', 'Data & about']) {
       await page.getByRole('tab', { name: tab }).click();
-      expect(await findings(), tab).toEqual([]);
+      expect(await findings(page), tab).toEqual([]);
     }
     await page.keyboard.press('Escape');
   });

@@ -1,26 +1,23 @@
 import { execFileSync } from 'node:child_process';
 import { mkdirSync, readFileSync, rmSync, statSync, writeFileSync } from 'node:fs';
-import { createRequire } from 'node:module';
 import path from 'node:path';
-import type { AxeResults, RunOptions } from 'axe-core';
 import type { Page } from 'playwright-core';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { defaultSampling } from '../../electron/contract/entities';
-import { decodeFrame, decodeRecord, type SummaryFrame } from '../../electron/contract/frames';
+import { decodeFrame, decodeRecord, layerValues, type SummaryFrame } from '../../electron/contract/frames';
 import { stopPosition } from '../../electron/contract/sparsity';
 import { blockGrid, headGrid } from '../../renderer/activity/cells';
 import { blockWords, headWords, neuronWords } from '../../renderer/activity/words';
-import { layerValues } from '../../electron/contract/frames';
 import { layoutOf } from '../../renderer/canvas/grid';
 import { coloursOf } from '../../renderer/canvas/palette';
 import { capture, goToToken, map, openPanel, panel, runsDone, showView, tokenSlider } from '../helpers/activityPage';
 import { allChats, type WithApi } from '../helpers/api';
 import { launchApp, root, temporaryHome, type RunningApp } from '../helpers/app';
+import { addAxe, findings } from '../helpers/axe';
 import { button, followReply, modelReady, notices, replies, send } from '../helpers/chat';
 import { answerDialogs } from '../helpers/dialogs';
 import { giveScreened, linkStarter } from '../helpers/sparseModel';
 
-const axe = readFileSync(createRequire(import.meta.url).resolve('axe-core/axe.min.js'), 'utf8');
 const question = 'Explain in two sentences why the sky is blue.';
 const sampling = { ...defaultSampling, temperature: 0, seed: 11, maxTokens: 90 };
 
@@ -428,7 +425,7 @@ describe('the activation panel', () => {
   it.each(['light', 'dark'] as const)('is accessible in every view, %s', async (theme) => {
     await page.evaluate((theme) => (globalThis as unknown as WithApi).api.settings.set({ theme }), theme);
     await page.locator(`html[data-theme=${theme}]`).waitFor();
-    await page.evaluate(axe);
+    await addAxe(page);
     await goToToken(page, 8);
     const names = await panel(page).getByRole('tab').allInnerTexts();
     expect(names).toHaveLength(10);
@@ -449,17 +446,6 @@ describe('the activation panel', () => {
     await panel(page).getByRole('checkbox', { name: 'Table' }).uncheck();
   });
 });
-
-async function findings(page: Page): Promise<string[]> {
-  await page.evaluate(() => Promise.all(document.getAnimations().map(({ finished }) => finished.catch(() => {}))));
-  const { violations } = await page.evaluate(() => {
-    const options: RunOptions = { resultTypes: ['violations'] };
-    return (globalThis as unknown as { axe: { run(options: RunOptions): Promise<AxeResults> } }).axe.run(options);
-  });
-  return violations
-    .filter(({ impact }) => impact === 'serious' || impact === 'critical')
-    .flatMap(({ id, nodes }) => nodes.map(({ html, failureSummary }) => `${id}: ${html}\n${failureSummary}`));
-}
 
 function size(file: string): number {
   try {

@@ -1,15 +1,13 @@
-import { readFileSync, rmSync } from 'node:fs';
-import { createRequire } from 'node:module';
+import { rmSync } from 'node:fs';
 import path from 'node:path';
-import type { AxeResults, RunOptions } from 'axe-core';
 import type { Locator, Page } from 'playwright-core';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { allChats, type WithApi } from '../helpers/api';
 import { endless, greedy, launchApp, stockModelId, temporaryHome, type RunningApp } from '../helpers/app';
+import { addAxe, findings } from '../helpers/axe';
 import { button, followReply, grown, modelReady, openChat, replies, replyBegun, send, textOf } from '../helpers/chat';
 import { giveBrokenPack, giveFrontier, linkStarter } from '../helpers/sparseModel';
 
-const axe = readFileSync(createRequire(import.meta.url).resolve('axe-core/axe.min.js'), 'utf8');
 const story = 'Write a very long story about a lighthouse keeper.';
 
 const slider = (page: Page): Locator => page.getByRole('slider', { name: 'Sparsity', exact: true });
@@ -142,14 +140,8 @@ describe('the slider of a measured model', () => {
   it.each(['light', 'dark'] as const)('is accessible, %s', async (theme) => {
     await page.evaluate((theme) => (globalThis as unknown as WithApi).api.settings.set({ theme }), theme);
     await page.locator(`html[data-theme=${theme}]`).waitFor();
-    await page.evaluate(axe);
-    await page.evaluate(() => Promise.all(document.getAnimations().map(({ finished }) => finished.catch(() => {}))));
-    const { violations } = await page.evaluate(() => {
-      const options: RunOptions = { resultTypes: ['violations'] };
-      return (globalThis as unknown as { axe: { run(options: RunOptions): Promise<AxeResults> } }).axe.run(options);
-    });
-    const bad = violations.filter(({ impact }) => impact === 'serious' || impact === 'critical');
-    expect(bad.flatMap(({ id, nodes }) => nodes.map(({ html }) => `${id}: ${html}`))).toEqual([]);
+    await addAxe(page);
+    expect(await findings(page)).toEqual([]);
   });
 });
 
