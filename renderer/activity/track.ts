@@ -5,7 +5,7 @@ import { decodeFrame, type SummaryFrame } from '../../electron/contract/frames';
 export const figureNames = ['bytes', 'denseBytes', 'active', 'computed', 'named', 'missed', 'milliseconds'] as const;
 export type FigureName = (typeof figureNames)[number];
 
-/** Most bytes of raw frames kept of one source whose frames can be asked for again. */
+/** Most bytes of raw frames kept of sources whose frames can be asked for again: of one, and of all of them when another one comes. */
 export const keptBytes = 96 * 2 ** 20;
 const decodedKept = 48;
 
@@ -133,6 +133,18 @@ export class FrameTrack {
       this.order = this.order.slice(this.orderFrom);
       this.orderFrom = 0;
     }
+  }
+
+  /** Frames that can be fetched again are not kept any longer; answers how many bytes that were. Text and figures stay. */
+  letGo(): number {
+    if (!this.fetchable) return 0;
+    const held = this.heldBytes;
+    for (let i = 0; i < this.raw.length; i++) if (this.raw[i]) this.raw[i] = undefined;
+    this.decoded.clear();
+    this.order = [];
+    this.orderFrom = 0;
+    this.heldBytes = 0;
+    return held;
   }
 
   private remember(index: number, frame: SummaryFrame): void {

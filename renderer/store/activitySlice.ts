@@ -5,6 +5,7 @@ import type { BlockMeasure, HeadMeasure, NeuronMeasure } from '../activity/cells
 import { leastTokens, type SpeedSample } from '../activity/slowdown';
 import { provenanceOf, replySource, type Source } from '../activity/source';
 import { api } from '../api';
+import { keptBytes } from '../activity/track';
 import type { ScaleName } from '../canvas/palette';
 import { lessMotion } from '../lib/motion';
 import type { Slice } from './store';
@@ -99,6 +100,28 @@ export const createActivitySlice: Slice<ActivitySlice> = (set, get) => {
   const loading = new Map<string, Promise<void>>();
   let ticking = false;
 
+  /** Tokens of the source that is looked at. */
+  const lengthNow = (): number => {
+    const { sourceId, sources } = get();
+    return (sourceId === null ? undefined : sources[sourceId])?.track.length ?? 0;
+  };
+  /** A source that went away meanwhile stays away. */
+  const change = (id: string, patch: Partial<Source>): void =>
+    set((s) => (s.sources[id] ? { sources: { ...s.sources, [id]: { ...s.sources[id], ...patch } } } : {}));
+
+  /** All replies together hold no more frames than one may: those of replies that nobody looks at come back when somebody does. */
+  const letGo = (besides: string): void => {
+    const { sources, sourceId, compareId, live } = get();
+    const others = Object.values(sources).filter(
+      ({ id }) => id !== besides && id !== sourceId && id !== compareId && !live[id],
+    );
+    let held = Object.values(sources).reduce((sum, { track }) => sum + (track.fetchable ? track.bytesHeld : 0), 0);
+    for (const { track } of others) {
+      if (held <= keptBytes) return;
+      held -= track.letGo();
+    }
+  };
+
   const tick = (): void => {
     if (ticking) return;
     ticking = true;
@@ -106,8 +129,7 @@ export const createActivitySlice: Slice<ActivitySlice> = (set, get) => {
       () => {
         ticking = false;
         set((s) => {
-          const source = s.sourceId === null ? undefined : s.sources[s.sourceId];
-          const last = (source?.track.length ?? 0) - 1;
+          const last = lengthNow() - 1;
           return { sourceTick: s.sourceTick + 1, ...(s.following && last >= 0 ? { token: last } : {}) };
         });
       },
@@ -127,11 +149,7 @@ export const createActivitySlice: Slice<ActivitySlice> = (set, get) => {
     for (let from = 0, total = 1; from < total; from += chunk) {
       const part = await api.activity.reply({ messageId, from, count: chunk });
       total = part.total;
-      set((s) => {
-        const source = s.sources[messageId];
-        if (!source) return {};
-        return { sources: { ...s.sources, [messageId]: { ...source, provenance: provenanceOf(part, []) } } };
-      });
+      change(messageId, { provenance: provenanceOf(part, []) });
       track.put(from, part.tokens, part.frames);
       tick();
       if (part.tokens.length === 0) break;
@@ -210,20 +228,16 @@ export const createActivitySlice: Slice<ActivitySlice> = (set, get) => {
       }
     },
 
-    addSource: (source) =>
-      set((s) => ({ sources: { ...s.sources, [source.id]: source }, sourceTick: s.sourceTick + 1 })),
+    addSource: (source) => {
+      letGo(source.id);
+      set((s) => ({ sources: { ...s.sources, [source.id]: source }, sourceTick: s.sourceTick + 1 }));
+    },
 
     moveToken: (token) => {
-      const { sourceId, sources } = get();
-      const length = (sourceId === null ? undefined : sources[sourceId])?.track.length ?? 0;
-      set({ token: Math.max(0, Math.min(length - 1, token)), following: false });
+      set({ token: Math.max(0, Math.min(lengthNow() - 1, token)), following: false });
     },
 
-    follow: () => {
-      const { sourceId, sources } = get();
-      const length = (sourceId === null ? undefined : sources[sourceId])?.track.length ?? 0;
-      set({ following: true, token: Math.max(0, length - 1) });
-    },
+    follow: () => set({ following: true, token: Math.max(0, lengthNow() - 1) }),
 
     fetchAround: async (sourceId, token) => {
       const source = get().sources[sourceId];
@@ -245,9 +259,9 @@ export const createActivitySlice: Slice<ActivitySlice> = (set, get) => {
     withProvenance: async (source) => {
       if (source.kind !== 'reply' || source.provenance?.modelHash) return source;
       const about = await api.activity.reply({ messageId: source.id, from: 0, count: 0 });
-      const known = { ...(get().sources[source.id] ?? source), provenance: provenanceOf(about, []) };
-      set((s) => ({ sources: { ...s.sources, [source.id]: known } }));
-      return known;
+      const provenance = provenanceOf(about, []);
+      change(source.id, { provenance });
+      return { ...(get().sources[source.id] ?? source), provenance };
     },
 
     framesOf: async (sourceId) => {
@@ -304,18 +318,15 @@ export const createActivitySlice: Slice<ActivitySlice> = (set, get) => {
         const sample: SpeedSample = { chatId, mode, made, tokensPerSecond: stats.tokensPerSecond };
         set((s) => ({ speeds: [...s.speeds, sample].slice(-400) }));
       }
-      const source = get().sources[id];
-      if (!source) return;
-      const label = labelOf(message);
-      const tokensPerSecond = stats?.tokensPerSecond ?? null;
-      set((s) => ({ sources: { ...s.sources, [id]: { ...source, label, tokensPerSecond, text: message.text } } }));
+      if (!get().sources[id]) return;
+      change(id, { label: labelOf(message), tokensPerSecond: stats?.tokensPerSecond ?? null, text: message.text });
       // What the database has is the whole reply, with what came before the panel was opened.
       api.activity
         .reply({ messageId: id, from: 0, count: 0 })
         .then((about) => {
           const now = get().sources[id];
           if (!now) return undefined;
-          set((s) => ({ sources: { ...s.sources, [id]: { ...now, provenance: provenanceOf(about, []) } } }));
+          change(id, { provenance: provenanceOf(about, []) });
           const gaps = now.track.tokens.some((token) => token.id === -1);
           return gaps || now.track.length < about.total ? loadOnce(id) : undefined;
         })

@@ -3,7 +3,8 @@ import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest';
 import type { ReplyActivity, Rerun } from '../../../electron/contract/activity';
 import { defaultSampling, type Message } from '../../../electron/contract/entities';
 import { writeFramesFile } from '../../../renderer/activity/framesFile';
-import { runSource } from '../../../renderer/activity/source';
+import { replySource, runSource } from '../../../renderer/activity/source';
+import { keptBytes } from '../../../renderer/activity/track';
 import { useStore } from '../../../renderer/store/store';
 import { encodeFrame, patternFrame } from '../../helpers/frames';
 
@@ -57,6 +58,32 @@ beforeEach(() => {
 afterEach(() => {
   vi.useRealTimers();
   vi.unstubAllGlobals();
+});
+
+describe('the frames of many replies', () => {
+  it('take no more room than those of one may; what is looked at or written stays', () => {
+    const one = encodeFrame(patternFrame({ layers: 80, neurons: 28_672, heads: 64 }, 1));
+    const count = Math.ceil((0.4 * keptBytes) / one.byteLength);
+    const add = (id: string): void => {
+      const source = replySource(id, id);
+      source.track.put(
+        0,
+        tokens(0, count),
+        Array.from({ length: count }, () => one),
+      );
+      state().addSource(source);
+    };
+    const held = (id: string): boolean => state().sources[id]!.track.bytesHeld > 0;
+    add('looked at');
+    useStore.setState({ sourceId: 'looked at' });
+    add('first');
+    add('second');
+    add('third');
+    expect(['looked at', 'first', 'second', 'third'].filter(held)).toEqual(['looked at', 'second', 'third']);
+    add('fourth');
+    expect(['looked at', 'second', 'third', 'fourth'].filter(held)).toEqual(['looked at', 'third', 'fourth']);
+    expect(state().sources['first']!.track.length).toBe(count);
+  });
 });
 
 describe('capture', () => {

@@ -84,4 +84,20 @@ describe('a track of frames', () => {
     );
     expect(track.frame(0)).not.toBeUndefined();
   });
+
+  it('lets go of all frames that can be fetched again, and takes them back', () => {
+    const track = new FrameTrack(true);
+    track.put(0, tokens(0, 3), [null, bytesOf(1), bytesOf(2)]);
+    const held = track.bytesHeld;
+    expect(track.letGo()).toBe(held);
+    expect(track.bytesHeld).toBe(0);
+    expect([track.frame(0), track.frame(1)]).toEqual([null, undefined]);
+    expect(track.figure('bytes', 2)).toBeGreaterThan(0);
+    track.put(0, tokens(0, 3), [null, bytesOf(1), bytesOf(2)]);
+    expect(track.bytesHeld).toBe(held);
+    expect([track.frame(1), track.framed]).toEqual([decodeFrame(bytesOf(1)), 2]);
+    const run = new FrameTrack(false);
+    run.put(0, tokens(0, 1), [bytesOf(1)]);
+    expect([run.letGo(), run.frame(0)]).toEqual([0, decodeFrame(bytesOf(1))]);
+  });
 });
