@@ -271,6 +271,17 @@ function readHeads(
   return { headFlags: reader.bytesOf(count), headNorms: reader.f32s(count) };
 }
 
+const viewOf = (frame: Uint8Array): DataView => new DataView(frame.buffer, frame.byteOffset, frame.byteLength);
+
+/** The step's number alone, where decoding the whole frame for it would be too much. */
+export const sequenceOf = (frame: Uint8Array): number => viewOf(frame).getUint32(4, true);
+
+/** Milliseconds of the step, likewise; null on audit tokens, which take longer. */
+export function stepMs(frame: Uint8Array): number | null {
+  const view = viewOf(frame);
+  return view.getUint32(36, true) & headerFlag.audit ? null : view.getFloat32(40, true) / 1000;
+}
+
 /** Bits of `neuronState`. */
 export function stateOf(record: RecordFrame, layer: number, neuron: number): number {
   const byte = record.states[layer * Math.ceil(record.neurons / 2) + (neuron >> 1)]!;

@@ -1,6 +1,6 @@
 import type { ActivityToken } from '../contract/activity';
+import { sequenceOf } from '../contract/frames';
 import type { ActivitySource } from './activitySources';
-import { sequenceOf } from './frameHeader';
 
 /** Part of a run's tokens with their summaries, in order and without gaps from its first token on. */
 export interface FramesProgress {

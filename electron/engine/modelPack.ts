@@ -11,7 +11,7 @@ export function packTarget(file: string, folder: string | undefined): string {
 }
 
 /** Beside which path there is one: the one made here before the one that came with the model. Null where there is none. */
-export async function whereItsPackLies(file: string, folder: string | undefined): Promise<string | null> {
+export async function whereItsPackLies(file: string, folder?: string): Promise<string | null> {
   for (const place of new Set([packTarget(file, folder), file])) if (await findPack(place)) return place;
   return null;
 }

@@ -1,7 +1,7 @@
 import type { Edit } from '../contract/activity';
 import { HunchError } from '../contract/errors';
+import { stepMs } from '../contract/frames';
 import type { GenerateOptions, NativeSession, Plan, TokensEvent } from './addon';
-import { stepMs } from './frameHeader';
 import { fromNative } from './nativeError';
 
 export interface RerunRequest {

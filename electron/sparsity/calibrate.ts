@@ -72,10 +72,10 @@ export async function calibrate(runtime: Runtime, options: CalibrateOptions): Pr
   const target = options.folder === undefined ? runtime.packTarget : packTarget(runtime.spec.path, options.folder);
   await mkdir(path.dirname(target), { recursive: true });
   const own = path.dirname(runtime.packTarget);
-  const known = await whereItsPackLies(
-    options.folder === undefined ? runtime.spec.path : target,
-    options.folder ?? own,
-  );
+  // A pack for another folder replaces only one that lies there.
+  const known = await (options.folder === undefined
+    ? whereItsPackLies(runtime.spec.path, own)
+    : whereItsPackLies(target));
   const sha256 = await hashOf(runtime.spec.path);
   const { isa } = runtime.info;
   const identity = JSON.stringify([version, sha256, isa, options.sample ?? null, options.seconds ?? null]);
@@ -203,10 +203,11 @@ class Calibrator {
     const timed = [null, ...lossy.map(([, plan]) => corrected(plan))];
     const [, ...speeds] = await this.speeds(timed, bench, onCorrection);
     const found = new Map<string, FrontierPoint['corrected']>();
+    const windows = portion(heldOut, 0.5);
     for (const [i, [key, plan]] of lossy.entries()) {
       onCorrection();
-      const results = await this.compare(corrected(plan), portion(heldOut, 0.5), 'corrected');
-      const kinds = Object.values(qualityByKind(portion(heldOut, 0.5), results));
+      const results = await this.compare(corrected(plan), windows, 'corrected');
+      const kinds = Object.values(qualityByKind(windows, results));
       const { tokensPerSecond, speedup } = speeds[i]!;
       found.set(key, { tokensPerSecond, speedup, perplexityRatio: Math.max(...kinds.map(({ ratio }) => ratio)) });
     }

@@ -1,3 +1,4 @@
+import { whole } from './position';
 import type { LowRankPredictor, ModelSpec, NativeModel, NativeSession, Plan } from '../engine/addon';
 
 /** Decode steps of a try, and tries: what is left is 2^-14 of the range. */
@@ -46,7 +47,7 @@ export async function forceShare(
       headThreshold: heads === undefined ? null : middle(headRanges[layer]!),
       scoreThreshold: middle(range),
     })),
-    vocabulary: { bits: 0, margin: 0 },
+    vocabulary: whole,
   });
   // All layers are bisected at once.
   for (let attempt = 0; attempt < tries; attempt++) {

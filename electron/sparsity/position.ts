@@ -7,7 +7,8 @@ import type { Pack } from './pack';
 export type PackStops = Pack['stops'];
 
 const dense: LayerPlan = { mlp: 'dense', gateThreshold: 0, scoreThreshold: 0, headThreshold: null };
-const whole: Plan['vocabulary'] = { bits: 0, margin: 0 };
+/** The output head as it is. */
+export const whole: Plan['vocabulary'] = { bits: 0, margin: 0 };
 
 /** Skips what is zero anyway: the text is dense's to the bit. Worth it only where the activation leaves zeros. */
 export function exactPlan(layers: number): Plan {

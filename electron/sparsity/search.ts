@@ -3,6 +3,7 @@ import type { Comparison, LayerPlan, ModelSpec, NativeSession, Plan } from '../e
 import { denseLayer, droppedEnergy, gatedLayer, gateThresholds, shareAt, thresholdAt, type GateCurve } from './gates';
 import type { Journal } from './journal';
 import { compareOn, keyOf, measureSpeeds, qualityByKind, qualityOf, type Speed } from './measure';
+import { whole } from './position';
 import { limitedStops } from './stops';
 import { portion, type Window } from './text';
 
@@ -55,7 +56,6 @@ interface HeadChoice extends Choice {
   vocabulary: Plan['vocabulary'];
 }
 
-const whole: Plan['vocabulary'] = { bits: 0, margin: 0 };
 const heads: Plan['vocabulary'][] = [
   ...[8, 7, 6, 5, 4, 3, 2, 1].map((margin) => ({ bits: 4 as const, margin })),
   ...[8, 7, 6, 5, 4, 3].map((margin) => ({ bits: 2 as const, margin })),

@@ -13,6 +13,7 @@ import { droppedEnergy, gatedLayer, type GateCurve } from './gates';
 import type { Journal } from './journal';
 import { compareOn, measureSpeeds, qualityOf } from './measure';
 import type { PackPredictors } from './pack';
+import { exactPlan, whole } from './position';
 import { trainingText, type Window } from './text';
 
 /** Predictors that were fitted, and ways to run the layers with them. */
@@ -40,7 +41,6 @@ export interface TrainingOptions {
   check(): void;
 }
 
-const whole = { bits: 0 as const, margin: 0 };
 const source = 'attention'; // sees more of the layer's own input than the layer before does, and is early enough to fetch by
 const rank = 64;
 const recalls = [0.9, 0.95, 0.97, 0.98, 0.985, 0.99, 0.993, 0.996, 0.998];
@@ -61,7 +61,7 @@ export async function canPay(
   check: () => void,
 ): Promise<boolean> {
   if (predictorCost(spec) > 0.5) return false;
-  const exact = { layers: Array.from({ length: spec.layers }, () => gatedLayer(0)), vocabulary: whole };
+  const exact = exactPlan(spec.layers);
   const options = { text, steps: 48, depth: Math.min(64, text.length >> 2), neurons: spec.ffnWidth, onRound: check };
   const [active] = await measureSpeeds(session, [exact], { ...options, rounds: 1 });
   const share = Math.min(0.9, 2 * active!.density);
@@ -124,7 +124,7 @@ export function forgetTraining(stateFile: string): void {
 async function capture(runtime: Runtime, calibration: NativeCalibration, o: TrainingOptions): Promise<void> {
   const detail = 'Listening to the model while it writes.';
   o.onProgress(0, detail);
-  o.session.setPlan({ layers: o.costs.map(() => gatedLayer(0)), vocabulary: whole });
+  o.session.setPlan(exactPlan(o.costs.length));
   let { tokens } = await calibration.statistics();
   if (tokens >= o.tokens) return;
   for await (const window of trainingText(runtime, o.session, tokens)) {

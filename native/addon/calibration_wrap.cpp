@@ -126,30 +126,27 @@ Napi::Value from_statistics(Napi::Env env, const CalibrationStatistics& s) {
   return o;
 }
 
-Napi::Value from_scores(Napi::Env env, const std::vector<ScoreThreshold>& list) {
+// Objects with these fields, which are floats.
+template <class T>
+Napi::Value from_list(Napi::Env env, const std::vector<T>& list, std::initializer_list<std::pair<const char*, float T::*>> fields) {
   Napi::Array out = Napi::Array::New(env, list.size());
   for (uint32_t i = 0; i < list.size(); i++) {
     Napi::Object o = Napi::Object::New(env);
-    o.Set("threshold", list[i].threshold);
-    o.Set("density", list[i].density);
-    o.Set("recall", list[i].recall);
-    o.Set("massRecall", list[i].mass_recall);
+    for (const auto& [name, field] : fields) o.Set(name, list[i].*field);
     out.Set(i, o);
   }
   return out;
 }
 
+Napi::Value from_scores(Napi::Env env, const std::vector<ScoreThreshold>& list) {
+  using T = ScoreThreshold;
+  return from_list<T>(env, list, {{"threshold", &T::threshold}, {"density", &T::density}, {"recall", &T::recall}, {"massRecall", &T::mass_recall}});
+}
+
 Napi::Value from_gates(Napi::Env env, const std::vector<GateThreshold>& list) {
-  Napi::Array out = Napi::Array::New(env, list.size());
-  for (uint32_t i = 0; i < list.size(); i++) {
-    Napi::Object o = Napi::Object::New(env);
-    o.Set("threshold", list[i].threshold);
-    o.Set("density", list[i].density);
-    o.Set("droppedNeurons", list[i].dropped_neurons);
-    o.Set("droppedMass", list[i].dropped_mass);
-    out.Set(i, o);
-  }
-  return out;
+  using T = GateThreshold;
+  return from_list<T>(env, list,
+                      {{"threshold", &T::threshold}, {"density", &T::density}, {"droppedNeurons", &T::dropped_neurons}, {"droppedMass", &T::dropped_mass}});
 }
 
 struct Nothing {};

@@ -17,7 +17,7 @@ import { Choice } from './Choice';
 import { Heat } from './Heat';
 import { Legend } from './Legend';
 import { TableChoice } from './TableChoice';
-import { useMemo } from 'react';
+import { useMemo, type ReactNode } from 'react';
 
 export const blockMeasureNames: Record<BlockMeasure, string> = {
   active: 'Active',
@@ -48,19 +48,16 @@ export function BlocksView({ source, frame }: ViewProps) {
   const openLayer = (): void => setLook({ view: 'layer' });
   return (
     <div className={css.main}>
-      <div className={css.options}>
-        <Choice
-          label="Show"
-          value={measure}
-          options={blockMeasures.map((name) => [name, blockMeasureNames[name]] as const)}
-          onChange={(blockMeasure) => setLook({ blockMeasure })}
-        />
-        <ScaleChoice />
-        <TableChoice />
+      <MapOptions
+        measure={measure}
+        measures={blockMeasures}
+        names={blockMeasureNames}
+        onChange={(blockMeasure) => setLook({ blockMeasure })}
+      >
         {measure === 'missed' && !frame.audit && (
           <span className={css.small}>Misses are known on audit tokens only; this is not one.</span>
         )}
-      </div>
+      </MapOptions>
       {table ? (
         <CellTable
           label="Layers and blocks of neurons"
@@ -132,16 +129,12 @@ export function HeadsView({ source, frame }: ViewProps) {
   const openTime = (): void => setLook({ view: 'time', over: 'head' });
   return (
     <div className={css.main}>
-      <div className={css.options}>
-        <Choice
-          label="Show"
-          value={measure}
-          options={headMeasures.map((name) => [name, headMeasureNames[name]] as const)}
-          onChange={(headMeasure) => setLook({ headMeasure })}
-        />
-        <ScaleChoice />
-        <TableChoice />
-      </div>
+      <MapOptions
+        measure={measure}
+        measures={headMeasures}
+        names={headMeasureNames}
+        onChange={(headMeasure) => setLook({ headMeasure })}
+      />
       {table ? (
         <CellTable
           label="Layers and heads"
@@ -174,6 +167,31 @@ export function HeadsView({ source, frame }: ViewProps) {
       ) : (
         <Legend grid={grid} from="0" to={`${formatValue(max)} largest norm`} note="root scale" />
       )}
+    </div>
+  );
+}
+
+interface MapOptionsProps<M extends string> {
+  measure: M;
+  measures: readonly M[];
+  names: Record<M, string>;
+  onChange: (measure: M) => void;
+  children?: ReactNode;
+}
+
+/** What a map of all layers shows, in which colours, or as a table. */
+function MapOptions<M extends string>({ measure, measures, names, onChange, children }: MapOptionsProps<M>) {
+  return (
+    <div className={css.options}>
+      <Choice
+        label="Show"
+        value={measure}
+        options={measures.map((name) => [name, names[name]] as const)}
+        onChange={onChange}
+      />
+      <ScaleChoice />
+      <TableChoice />
+      {children}
     </div>
   );
 }
