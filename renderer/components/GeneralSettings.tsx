@@ -53,6 +53,22 @@ export function GeneralSettings() {
         max={131072}
         onCommit={(value) => void setSettings({ contextLength: value })}
       />
+      <CommittedNumber
+        label="Kept activations"
+        hint="Megabytes of the activation panel's frames that stay with your chats; the oldest go first, texts never."
+        value={settings.activityKeepMb}
+        min={0}
+        max={65536}
+        onCommit={(value) => void setSettings({ activityKeepMb: value })}
+      />
+      <CommittedNumber
+        label="Every neuron"
+        hint="Megabytes on disk for the newest tokens' neurons while the panel notes all of them; 0 keeps none. Removed when Hunch ends."
+        value={settings.activityRingMb}
+        min={0}
+        max={65536}
+        onCommit={(value) => void setSettings({ activityRingMb: value })}
+      />
     </div>
   );
 }

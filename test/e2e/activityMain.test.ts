@@ -116,4 +116,24 @@ describe('activations in the real app', () => {
     expect(reply.events.some(({ type }) => type === 'frames')).toBe(false);
     expect(reply.total).toBe(0);
   });
+
+  it('take no more room than the settings allow', async () => {
+    const { page } = running;
+    await page.getByRole('button', { name: 'Settings', exact: true }).click();
+    for (const name of ['Kept activations', 'Every neuron']) {
+      await page.getByRole('textbox', { name }).fill('0');
+      await page.keyboard.press('Enter');
+    }
+    await page.keyboard.press('Escape');
+    const reply = await ask(true);
+    expect(reply.total).toBe(reply.tokens.length);
+    expect(reply.total).toBeGreaterThan(10);
+    expect(reply.frames.every((frame) => frame === null)).toBe(true);
+    expect(reply.events.some(({ frames }) => frames.some((frame) => frame !== null))).toBe(true); // the panel saw them
+    const record = await page.evaluate(
+      (id) => (globalThis as unknown as WithApi).api.activity.record({ source: id, index: 9 }),
+      reply.id,
+    );
+    expect(record).toEqual({ ok: true, value: null });
+  });
 });
