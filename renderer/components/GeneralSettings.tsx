@@ -54,16 +54,16 @@ export function GeneralSettings() {
         onCommit={(value) => void setSettings({ contextLength: value })}
       />
       <CommittedNumber
-        label="Kept activations"
-        hint="Megabytes of the activation panel's frames that stay with your chats; the oldest go first, texts never."
+        label="Kept activations (MB)"
+        hint="Frames of the activation panel that stay with your chats; the oldest go first, texts never."
         value={settings.activityKeepMb}
         min={0}
         max={65536}
         onCommit={(value) => void setSettings({ activityKeepMb: value })}
       />
       <CommittedNumber
-        label="Every neuron"
-        hint="Megabytes on disk for the newest tokens' neurons while the panel notes all of them; 0 keeps none. Removed when Hunch ends."
+        label="Neuron records (MB)"
+        hint="The newest tokens, while the panel notes every neuron, in a file that goes when Hunch ends; 0 keeps none."
         value={settings.activityRingMb}
         min={0}
         max={65536}

@@ -120,7 +120,7 @@ describe('activations in the real app', () => {
   it('take no more room than the settings allow', async () => {
     const { page } = running;
     await page.keyboard.press('Control+,');
-    for (const name of ['Kept activations', 'Every neuron']) {
+    for (const name of ['Kept activations (MB)', 'Neuron records (MB)']) {
       await page.getByRole('textbox', { name }).fill('0');
       await page.keyboard.press('Enter');
     }
