@@ -85,6 +85,7 @@ struct LoadOptions {
   // "cpu", "cuda" (an error where that cannot be) or "auto" (the CPU where it cannot, with the reason in ModelInfo). The CPU's model is loaded all the same.
   std::string device = "cpu";
   uint64_t gpu_budget = 0;  // bytes of the GPU's memory that may be used; 0 = what is free
+  uint64_t memory_budget = 0;  // bytes of main memory that weights may take; neurons beyond it come from disk as tokens need them. 0 = all are kept
   std::function<void(float)> progress;
 };
 
@@ -96,6 +97,14 @@ struct ModelInfo {
   double load_ms;
   std::string device, device_note;  // the GPU's name, empty on the CPU; why no GPU is used although one was asked for
   uint64_t gpu_bytes = 0;           // of the GPU's memory that the weights take
+};
+
+// Where the neurons of a model lie now, and what fetching them cost since the last call.
+struct Residency {
+  std::vector<uint32_t> gpu, memory, disk;  // by layer: neurons on the GPU, else in main memory, else on disk only
+  uint64_t gpu_bytes = 0, memory_bytes = 0, disk_bytes = 0;  // of weights there
+  uint64_t hits = 0, misses = 0, read_bytes = 0;  // neurons asked for that were in memory; that were not; bytes read from disk
+  double waited_seconds = 0;                      // that tokens stood still for the disk
 };
 
 struct GpuInfo {
@@ -355,6 +364,7 @@ class Engine : public std::enable_shared_from_this<Engine> {
   static Status load(const ModelSpec& spec, const LoadOptions& options, std::shared_ptr<Engine>& out);
   ~Engine();
   const ModelInfo& info() const;
+  Residency residency();
   Status new_session(uint32_t context_length, std::unique_ptr<Session>& out);
   // Replaces all predictors; sessions use them from their next token on. Errors: bad-request (shapes, values that are no numbers), out-of-memory.
   Status set_predictors(const Predictors& predictors);

@@ -9,6 +9,17 @@ Engine::Engine(std::unique_ptr<Impl> impl) : impl_(std::move(impl)) {}
 Engine::~Engine() = default;
 const ModelInfo& Engine::info() const { return impl_->info; }
 
+Residency Engine::residency() {
+  const ModelSpec& m = impl_->model.spec;
+  Residency r;
+  r.gpu.assign(m.layers, impl_->gpu ? m.ffn_width : 0);
+  r.memory.assign(m.layers, impl_->gpu ? 0 : m.ffn_width);
+  r.disk.assign(m.layers, 0);
+  r.gpu_bytes = impl_->info.gpu_bytes;
+  r.memory_bytes = impl_->model.arena.size();
+  return r;
+}
+
 static Status no_memory(const char* what) {
   return Status::error("out-of-memory", std::string("Not enough memory for ") + what +
                                             ". Close other programs, choose a smaller model or a shorter context.");
