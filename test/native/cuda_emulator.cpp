@@ -43,7 +43,7 @@ void normalise(const Norm& n, float epsilon, std::vector<float>& x) {
 
 class Emulator {
  public:
-  explicit Emulator(const Token& token) : t(token), blocks(fake.multiprocessors) {}
+  explicit Emulator(const Token& token) : t(token) {}
   void run() {
     State& state = *t.state;
     if (state.stopped) return;
@@ -56,11 +56,11 @@ class Emulator {
 
  private:
   const Token& t;
-  uint32_t blocks;
   int position = 0;
   bool with_logits = false;
   std::vector<float> x, rounded;  // the vector, and as quantised rows see it
-  std::vector<uint32_t> kept;
+  std::vector<uint32_t> kept;                      // heads of the layer
+  std::vector<std::pair<uint32_t, float>> list;    // neurons that were chosen, and their gates
   float best = 0;
   int best_id = -1;
 
@@ -77,15 +77,13 @@ class Emulator {
   }
 
   void gather(const Stage& s) {
-    kept.clear();
     if (s.choose_heads) {
+      kept.clear();
       for (uint32_t h = 0; h < t.heads; h++) {
         double sum = s.heads.bias[h];
         for (uint32_t r = 0; r < s.heads.rank; r++) sum += s.heads.b[h * s.heads.rank + r] * (s.heads.relu ? std::max(s.heads.hidden[r], 0.0f) : s.heads.hidden[r]);
         if (sum > *s.heads.threshold) kept.push_back(h);
       }
-      s.kept_heads[0] = (uint32_t)kept.size();
-      std::copy(kept.begin(), kept.end(), s.kept_heads + 1);
       *s.heads_counted += kept.size();
     }
     x.assign(s.n, 0);
@@ -98,9 +96,8 @@ class Emulator {
       }
     } else if (s.source == Source::residual || s.source == Source::vector) {
       std::copy_n(s.x, s.n, x.begin());
-      if (s.branch || s.branch_fixed) {
-        std::vector<float> b(s.n);
-        for (uint32_t i = 0; i < s.n; i++) b[i] = s.branch ? s.branch[i] : (float)((double)s.branch_fixed[i] / 4294967296.0);
+      if (s.branch) {
+        std::vector<float> b(s.branch, s.branch + s.n);
         normalise(s.branch_norm, t.epsilon, b);
         for (uint32_t i = 0; i < s.n; i++) x[i] += b[i];
       }
@@ -108,7 +105,7 @@ class Emulator {
         for (float& v : x) v = std::max(v, 0.0f);
     } else if (s.source == Source::attention) {
       for (uint32_t h = 0; h < t.heads; h++) {
-        if (s.kept_heads && std::find(s.kept_heads + 1, s.kept_heads + 1 + s.kept_heads[0], h) == s.kept_heads + 1 + s.kept_heads[0]) continue;
+        if (s.kept_heads && std::find(kept.begin(), kept.end(), h) == kept.end()) continue;
         double top = -1e30, sum = 0;
         std::vector<double> v(t.head_width, 0.0);
         for (uint32_t i = 0; i < splits(s); i++) top = std::max(top, (double)t.part_max[h * t.max_splits + i]);
@@ -123,7 +120,9 @@ class Emulator {
     }
     if (s.x_out) std::copy(x.begin(), x.end(), s.x_out);
     normalise(s.norm, t.epsilon, x);
-    if (!s.want_quantised) return;
+    if (s.want_quantised) round();
+  }
+  void round() {
     rounded = x;
     for (size_t b = 0; b < rounded.size(); b += 32) {
       float peak = 0;
@@ -133,18 +132,11 @@ class Emulator {
   }
 
   void segment(const Stage& s, const Segment& g) {
-    const bool lists = g.epilogue == Epilogue::select || g.epilogue == Epilogue::score;
-    if (lists) std::fill_n(s.lists.count, blocks, 0u);
+    if (g.epilogue == Epilogue::select) list.clear();
     if (g.epilogue == Epilogue::logits) best = -INFINITY, best_id = -1;
     for (uint32_t r = 0; r < g.matrix.rows; r++) {
       if (g.by_heads && std::find(kept.begin(), kept.end(), r / t.head_width) == kept.end()) continue;
       float v = dot(g.matrix, r);
-      const auto join = [&](float value) {
-        const uint32_t block = (uint32_t)((uint64_t)r * blocks / g.matrix.rows);
-        const size_t at = (size_t)block * s.lists.capacity + s.lists.count[block]++;
-        s.lists.item[at] = r;
-        s.lists.value[at] = value;
-      };
       switch (g.epilogue) {
         case Epilogue::gate: {
           const float up = dot(g.matrix, r + 1) + (g.bias ? g.bias[r / 2] : 0);
@@ -158,10 +150,7 @@ class Emulator {
           break;
         case Epilogue::select:
           v += !s.gated && s.up_bias ? s.up_bias[r] : 0;
-          if ((s.act == Act::relu || s.act == Act::drelu ? v : std::fabs(activated(s.act, v))) > s.thresholds[0]) join(v);
-          break;
-        case Epilogue::score:
-          if (v + (g.bias ? g.bias[r] : 0) > s.thresholds[1]) join(0);
+          if ((s.act == Act::relu || s.act == Act::drelu ? v : std::fabs(activated(s.act, v))) > s.thresholds[0]) list.push_back({r, v});
           break;
         default:
           v += g.bias ? g.bias[r] : 0;
@@ -241,17 +230,34 @@ class Emulator {
     if (s.neurons == 2)
       for (uint32_t n = 0; n < s.down.rows; n++) one(n, 0);
     else
-      for (uint32_t b = 0; b < blocks; b++)
-        for (uint32_t i = 0; i < s.lists.count[b]; i++) one(s.lists.item[(size_t)b * s.lists.capacity + i], s.lists.value[(size_t)b * s.lists.capacity + i]);
-    for (uint32_t i = 0; i < t.width; i++) s.sums[i] += std::llrint((sums[i] + (s.down_bias ? s.down_bias[i] : 0)) * 4294967296.0);
+      for (const auto& [neuron, gate] : list) one(neuron, gate);
+    for (uint32_t i = 0; i < t.width; i++) s.partials[i] = (float)sums[i];  // as if the first block owned all neurons
+    std::fill_n(s.partials + t.width, (size_t)(fake.multiprocessors - 1) * t.width, 0.0f);
+  }
+
+  // What a predictor names, from its first factor's result.
+  void scores(const Stage& s) {
+    const Scores& c = s.scores;
+    list.clear();
+    x.assign(c.hidden, c.hidden + c.rank);
+    if (c.relu)
+      for (float& v : x) v = std::max(v, 0.0f);
+    round();
+    for (uint32_t r = 0; r < c.matrix.rows; r++)
+      if (dot(c.matrix, r) + c.bias[r] > s.thresholds[1]) list.push_back({r, 0.0f});
   }
 
   void stage(const Stage& s) {
-    for (uint32_t i = 0; s.clear && i < s.clear_n; i++) s.clear[i] = 0;
+    if (s.scores.matrix.data) scores(s);
     if (s.attention) attention(s);
     if (s.source != Source::none) gather(s);
     for (uint32_t i = 0; i < s.segments; i++) segment(s, s.segment[i]);
     if (s.neurons) neurons(s);
+    for (uint32_t i = 0; s.sum_partials && i < t.width; i++) {
+      double sum = s.down_bias ? s.down_bias[i] : 0;
+      for (int b = 0; b < fake.multiprocessors; b++) sum += s.partials[(size_t)b * t.width + i];
+      s.x_out[i] = (float)sum + (s.into_residual ? s.x_out[i] : 0);
+    }
   }
 
   void finish(State& state) {

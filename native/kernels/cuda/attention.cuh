@@ -6,37 +6,41 @@
 
 namespace hunch::cuda {
 
-// RMS norm (if any) and rotation of a head of n numbers, by one warp, in shared memory.
+// RMS norm (if any) and rotation of a head of n numbers, by one warp, in shared memory. All that comes from far is on its way at once.
 __device__ __noinline__ void turn(const Token& t, const Stage& s, const Norm& norm, const float* from, float* to, uint32_t n, uint32_t position, float scale) {
   HUNCH_SHARED(t), HUNCH_SHARED(s), HUNCH_SHARED(norm);
-  const uint32_t lane = threadIdx.x % 32;
-  float squares = 0;
-#pragma unroll 1
-  for (uint32_t i = lane; i < n; i += 32) {
-    const float v = from[i];
-    to[i] = v;
-    squares += v * v;
+  constexpr uint32_t kEach = kMaxHeadWidth / 32, kPairs = kEach / 2;
+  const uint32_t lane = threadIdx.x % 32, half = s.cosine ? s.rope_width / 2 : 0;
+  float v[kEach], weight[kEach], cosine[kPairs], sine[kPairs];
+#pragma unroll
+  for (uint32_t k = 0; k < kEach; k++) {
+    const uint32_t i = lane + k * 32;
+    v[k] = i < n ? from[i] : 0, weight[k] = norm.weight && i < n ? norm.weight[i] : 1;
+  }
+#pragma unroll
+  for (uint32_t k = 0; k < kPairs; k++) {
+    const uint32_t i = lane + k * 32;
+    cosine[k] = i < half ? s.cosine[(size_t)position * half + i] : 0, sine[k] = i < half ? s.sine[(size_t)position * half + i] : 0;
   }
   if (norm.weight) {
-    const float k = rsqrtf(warp_sum(squares) / (float)n + t.epsilon);
-  #pragma unroll 1
-  for (uint32_t i = lane; i < n; i += 32) to[i] *= k * norm.weight[i];
+    float squares = 0;
+#pragma unroll
+    for (uint32_t k = 0; k < kEach; k++) squares += v[k] * v[k];
+    scale *= rsqrtf(warp_sum(squares) / (float)n + t.epsilon);
+  }
+#pragma unroll
+  for (uint32_t k = 0; k < kEach; k++)
+    if (lane + k * 32 < n) to[lane + k * 32] = v[k] * weight[k] * scale;
+  __syncwarp();
+#pragma unroll
+  for (uint32_t k = 0; k < kPairs; k++) {
+    const uint32_t i = lane + k * 32;
+    if (i >= half) continue;
+    float &a = to[s.neox ? i : 2 * i], &b = to[s.neox ? i + half : 2 * i + 1];
+    const float x = a, y = b;
+    a = x * cosine[k] - y * sine[k], b = x * sine[k] + y * cosine[k];
   }
   __syncwarp();
-  if (s.cosine) {
-    const uint32_t half = s.rope_width / 2;
-  #pragma unroll 1
-  for (uint32_t i = lane; i < half; i += 32) {
-      const float c = s.cosine[(size_t)position * half + i], w = s.sine[(size_t)position * half + i];
-      float &a = to[s.neox ? i : 2 * i], &b = to[s.neox ? i + half : 2 * i + 1];
-      const float x = a, y = b;
-      a = x * c - y * w, b = x * w + y * c;
-    }
-    __syncwarp();
-  }
-  if (scale != 1)
-  #pragma unroll 1
-  for (uint32_t i = lane; i < n; i += 32) to[i] *= scale;
 }
 
 __device__ inline void unpack8(const uint4& w, float (&v)[8]) {
@@ -137,10 +141,10 @@ __device__ inline void attend(const Token& t, const Block& b, uint8_t* space, co
 #pragma unroll
       for (uint32_t i = 0; i < 8; i++) to[sub * 8 + i] = acc[j][i];
   }
-  __syncthreads();
+  sync();
 #pragma unroll 1
   for (uint32_t i = threadIdx.x; i < count * hw; i += kThreads) {
-    const uint32_t j = i / hw, d = i % hw;
+    const uint32_t j = divided(i, hw), d = i - j * hw;
     float top = -INFINITY;
 #pragma unroll 4
     for (uint32_t w = 0; w < kWarps; w++) top = fmaxf(top, shared[(w * Q + j) * (hw + 2) + hw]);
@@ -156,7 +160,7 @@ __device__ inline void attend(const Token& t, const Block& b, uint8_t* space, co
     t.part_acc[at * hw + d] = value;
     if (d == 0) t.part_max[at] = top, t.part_sum[at] = total;
   }
-  __syncthreads();
+  sync();
 }
 
 // Units of attention: KV heads x splits. Blocks past them are free.
@@ -191,7 +195,7 @@ __device__ __noinline__ void run_attention(const Token& t, Block& b, const Stage
     const uint32_t kv = divided(u, splits), split = u - kv * splits;
     if (s.kept_heads) {  // a KV head whose queries are all skipped is not read
       bool any = false;
-      for (uint32_t i = 0; i < s.kept_heads[0]; i++) any |= s.kept_heads[1 + i] / group == kv;
+      for (uint32_t i = 0; i < b.kept[0]; i++) any |= b.kept[1 + i] / group == kv;
       if (!any && split + 1 < splits) continue;
     }
     const bool last = split + 1 == splits;
@@ -205,14 +209,14 @@ __device__ __noinline__ void run_attention(const Token& t, Block& b, const Stage
         turn(t, s, s.k_norm, s.qkv + (size_t)(t.heads + kv) * hw, key, hw, position, 1);
         __syncwarp();
         const float* value = s.qkv + (size_t)(t.heads + t.kv_heads + kv) * hw;
-      #pragma unroll 1
-  for (uint32_t i = lane; i < hw; i += 32) {
+#pragma unroll 1
+        for (uint32_t i = lane; i < hw; i += 32) {
           keys[(size_t)position * hw + i] = __half_as_ushort(__float2half_rn(key[i]));
           values[(size_t)position * hw + i] = __half_as_ushort(__float2half_rn(value[i]));
         }
       }
     }
-    __syncthreads();
+    sync();
     HUNCH_MARK(3);
 #pragma unroll 1
     for (uint32_t first = 0; first < group; first += 4) {

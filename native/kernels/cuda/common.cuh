@@ -13,12 +13,14 @@ namespace hunch::cuda {
 #define HUNCH_ASYNC 0
 #endif
 
-// Blocks of these have more than 160 KB of shared memory: rows stream through a deep ring. The host sizes the ring by the same rule (ring_bytes).
-#if defined(__CUDA_ARCH__) && (__CUDA_ARCH__ == 800 || __CUDA_ARCH__ == 900 || __CUDA_ARCH__ == 1000)
-constexpr bool kDeepRing = true;
+#if defined(__CUDA_ARCH__) && __CUDA_ARCH__ >= 900
+#define HUNCH_BULK 1
 #else
-constexpr bool kDeepRing = false;
+#define HUNCH_BULK 0
 #endif
+
+// The warps that compute wait for each other; the one that asks for weights does not take part.
+__device__ inline void sync() { asm volatile("bar.sync 1, %0;" ::"n"(kThreads) : "memory"); }
 
 __device__ inline float half_bits(uint16_t h) { return __half2float(__ushort_as_half(h)); }
 __device__ inline float low_half(uint32_t w) { return half_bits((uint16_t)w); }
@@ -36,7 +38,7 @@ __device__ inline float warp_max(float v) {
 __device__ inline float block_sum(float v, float* space) {
   v = warp_sum(v);
   if (threadIdx.x % 32 == 0) space[threadIdx.x / 32] = v;
-  __syncthreads();
+  sync();
   float4 sum = {0, 0, 0, 0};
 #pragma unroll
   for (uint32_t i = 0; i < kWarps / 4; i++) {
@@ -73,7 +75,7 @@ __device__ inline uint2 share(uint32_t n, uint32_t block, uint32_t blocks) {
 
 // ---- The grid's barrier: everyone arrives, does what depends on nothing, and waits. ----
 __device__ inline void arrive(uint32_t* counter) {
-  __syncthreads();
+  sync();
   if (threadIdx.x == 0) {
     asm volatile("red.release.gpu.global.add.u32 [%0], 1;" ::"l"(counter) : "memory");
   }
@@ -93,35 +95,92 @@ __device__ inline bool wait_for(uint32_t* counter, uint32_t target, unsigned lon
     }
     asm volatile("ld.acquire.gpu.global.u32 %0, [%1];" : "=r"(v) : "l"(counter) : "memory");
   }
-  __syncthreads();
+  sync();
   return *broken == 0;
 }
 
-// ---- Copies global -> shared that run on their own. ----
 __device__ inline uint32_t shared_address(const void* p) { return (uint32_t)__cvta_generic_to_shared(p); }
-// 16 bytes; of which `bytes` (16 or 0) are read and the rest are zeros.
-__device__ inline void copy16(void* to, const void* from, uint32_t bytes) {
+
+// ---- Gates: what is on its way between the warp that asks and those that compute (mbarriers; counters before sm_80). ----
+using Gate = unsigned long long;
+__device__ inline void open_gate(Gate* g, uint32_t arrivals) {
 #if HUNCH_ASYNC
-  asm volatile("cp.async.cg.shared.global.L2::256B [%0], [%1], 16, %2;" ::"r"(shared_address(to)), "l"(from), "r"(bytes) : "memory");
+  asm volatile("mbarrier.init.shared.b64 [%0], %1;" ::"r"(shared_address(g)), "r"(arrivals) : "memory");
 #else
-  *(uint4*)to = bytes ? __ldg((const uint4*)from) : uint4{0, 0, 0, 0};
+  *g = (Gate)arrivals << 48;  // arrivals of a phase, arrivals so far, phases
 #endif
 }
-__device__ inline void commit() {
+__device__ inline void arrive_gate(Gate* g) {
 #if HUNCH_ASYNC
-  asm volatile("cp.async.commit_group;" ::: "memory");
+  asm volatile("{ .reg .b64 s; mbarrier.arrive.shared.b64 s, [%0]; }" ::"r"(shared_address(g)) : "memory");
+#else
+  __threadfence_block();
+  const Gate before = atomicAdd(g, 1ull << 32);
+  if ((before >> 32 & 0xFFFF) + 1 == before >> 48) atomicAdd(g, 1ull - (before & 0xFFFF00000000ull) - (1ull << 32));
 #endif
 }
-template <int N>
-__device__ inline void wait_copies() {
-#if HUNCH_ASYNC
-  asm volatile("cp.async.wait_group %0;" ::"n"(N) : "memory");
+// Lane 0 of a warp, for all kWarps arrivals at once or for some.
+__device__ inline void arrive_gate(Gate* g, uint32_t times) {
+#if HUNCH_BULK
+  asm volatile("{ .reg .b64 s; mbarrier.arrive.release.cta.shared::cta.b64 s, [%0], %1; }" ::"r"(shared_address(g)), "r"(times) : "memory");
+#else
+  for (uint32_t i = 0; i < times; i++) arrive_gate(g);
 #endif
+}
+__device__ inline bool passed(Gate* g, uint32_t parity) {
+#if HUNCH_ASYNC
+  uint32_t done;
+#if HUNCH_BULK
+  asm volatile("{ .reg .pred p; mbarrier.try_wait.parity.shared.b64 p, [%1], %2; selp.u32 %0, 1, 0, p; }" : "=r"(done) : "r"(shared_address(g)), "r"(parity) : "memory");
+#else
+  asm volatile("{ .reg .pred p; mbarrier.test_wait.parity.shared.b64 p, [%1], %2; selp.u32 %0, 1, 0, p; }" : "=r"(done) : "r"(shared_address(g)), "r"(parity) : "memory");
+#endif
+  return done;
+#else
+  const bool done = (*(volatile Gate*)g & 1) != parity;
+  __threadfence_block();
+  return done;
+#endif
+}
+// Until the phase of this parity is over; false: the kernel is ending because something is broken.
+__device__ inline bool pass(Gate* g, uint32_t parity, const int* broken) {
+  while (!passed(g, parity))
+    if (*(volatile const int*)broken) return false;
+  return true;
+}
+
+// ---- Copies global -> shared that run on their own; all lanes of one warp call these, and the gate opens when all bytes are there. ----
+__device__ inline void expect(Gate* g, uint32_t bytes) {  // lane 0
+#if HUNCH_BULK
+  asm volatile("{ .reg .b64 s; mbarrier.arrive.expect_tx.shared.b64 s, [%0], %1; }" ::"r"(shared_address(g)), "r"(bytes) : "memory");
+#endif
+}
+__device__ inline void copy_bulk(void* to, const void* from, uint32_t bytes, Gate* g) {
+#if HUNCH_BULK
+  asm volatile("cp.async.bulk.shared::cluster.global.mbarrier::complete_tx::bytes [%0], [%1], %2, [%3];" ::"r"(shared_address(to)), "l"(from), "r"(bytes), "r"(shared_address(g)) : "memory");
+#endif
+}
+__device__ inline void copy16(void* to, const void* from) {
+#if HUNCH_ASYNC
+  asm volatile("cp.async.cg.shared.global.L2::256B [%0], [%1], 16;" ::"r"(shared_address(to)), "l"(from) : "memory");
+#else
+  *(uint4*)to = __ldg((const uint4*)from);
+#endif
+}
+// All lanes: the gate's one arrival, once the copies of every lane are there.
+__device__ inline void join_gate(Gate* g) {
+#if HUNCH_ASYNC
+  asm volatile("cp.async.mbarrier.arrive.shared.b64 [%0];" ::"r"(shared_address(g)) : "memory");  // one more arrival is expected, and comes with the copies
+#else
+  __threadfence_block();
+#endif
+  __syncwarp();
+  if (threadIdx.x % 32 == 0) arrive_gate(g);
 }
 __device__ inline void prefetch_l2(const void* p) { asm volatile("prefetch.global.L2 [%0];" ::"l"(p)); }
 // Asks for bytes (from a multiple of 16 on) to come into the L2 cache; the threads [0, threads) of whoever calls divide the work.
 __device__ inline void prefetch_range(const uint8_t* from, uint32_t bytes, uint32_t thread, uint32_t threads) {
-#if defined(__CUDA_ARCH__) && __CUDA_ARCH__ >= 900
+#if HUNCH_BULK
   constexpr uint32_t kPiece = 2048;
 #pragma unroll 1
   for (uint32_t at = thread * kPiece; at < bytes; at += threads * kPiece)

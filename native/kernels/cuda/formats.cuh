@@ -28,69 +28,38 @@ struct Piece<false> {
   }
 };
 
-__device__ inline float dot_bf16(uint32_t w, float x, float y) {
-  return __uint_as_float(w << 16) * x + __uint_as_float(w & 0xFFFF0000u) * y;
-}
-__device__ inline float dot_f16(uint32_t w, float x, float y) {
+__device__ inline float dot_bf16(uint32_t w, float x, float y, float sum) { return fmaf(__uint_as_float(w & 0xFFFF0000u), y, fmaf(__uint_as_float(w << 16), x, sum)); }
+__device__ inline float dot_f16(uint32_t w, float x, float y, float sum) {
   const float2 v = __half22float2(*reinterpret_cast<const __half2*>(&w));
-  return v.x * x + v.y * y;
+  return fmaf(v.y, y, fmaf(v.x, x, sum));
 }
 __device__ inline int dot4(uint32_t a, uint32_t b, int c) { return __dp4a((int)a, (int)b, c); }
 __device__ inline uint32_t spread_bits(uint32_t four) { return ((four & 15) * 0x00204081u & 0x01010101u) << 4; }
 __device__ inline int dot_bytes(const uint4& w, const uint4& x) { return dot4(w.x, x.x, dot4(w.y, x.y, dot4(w.z, x.z, dot4(w.w, x.w, 0)))); }
+// Low and high halves apart: two short chains instead of a long one.
 __device__ inline int dot_nibbles(const uint4& w, const uint4& low, const uint4& high) {
   constexpr uint32_t m = 0x0F0F0F0Fu;
-  int a = dot4(w.x & m, low.x, dot4(w.y & m, low.y, dot4(w.z & m, low.z, dot4(w.w & m, low.w, 0))));
-  return dot4(w.x >> 4 & m, high.x, dot4(w.y >> 4 & m, high.y, dot4(w.z >> 4 & m, high.z, dot4(w.w >> 4 & m, high.w, a))));
+  return dot4(w.x & m, low.x, dot4(w.y & m, low.y, dot4(w.z & m, low.z, dot4(w.w & m, low.w, 0)))) +
+         dot4(w.x >> 4 & m, high.x, dot4(w.y >> 4 & m, high.y, dot4(w.z >> 4 & m, high.z, dot4(w.w >> 4 & m, high.w, 0))));
 }
 __device__ inline int dot_fives(const uint4& w, uint32_t h, const uint4& low, const uint4& high) {
   constexpr uint32_t m = 0x0F0F0F0Fu;
-  int a = dot4(w.x & m | spread_bits(h), low.x, dot4(w.y & m | spread_bits(h >> 4), low.y, dot4(w.z & m | spread_bits(h >> 8), low.z, dot4(w.w & m | spread_bits(h >> 12), low.w, 0))));
-  return dot4(w.x >> 4 & m | spread_bits(h >> 16), high.x,
-              dot4(w.y >> 4 & m | spread_bits(h >> 20), high.y, dot4(w.z >> 4 & m | spread_bits(h >> 24), high.z, dot4(w.w >> 4 & m | spread_bits(h >> 28), high.w, a))));
+  return dot4(w.x & m | spread_bits(h), low.x, dot4(w.y & m | spread_bits(h >> 4), low.y, dot4(w.z & m | spread_bits(h >> 8), low.z, dot4(w.w & m | spread_bits(h >> 12), low.w, 0)))) +
+         dot4(w.x >> 4 & m | spread_bits(h >> 16), high.x,
+              dot4(w.y >> 4 & m | spread_bits(h >> 20), high.y, dot4(w.z >> 4 & m | spread_bits(h >> 24), high.z, dot4(w.w >> 4 & m | spread_bits(h >> 28), high.w, 0))));
 }
 
-// planes: the piece's 16 bytes, and 16 more `step` bytes on; side: the piece's own.
-template <Format F>
-__device__ inline float dot(const uint8_t* plane, uint32_t step, const uint8_t* side, const Piece<is_float(F)>& x) {
-  const uint4 w = *reinterpret_cast<const uint4*>(plane);
-  if constexpr (F == Format::bf16) {
-    return dot_bf16(w.x, x.a.x, x.a.y) + dot_bf16(w.y, x.a.z, x.a.w) + dot_bf16(w.z, x.b.x, x.b.y) + dot_bf16(w.w, x.b.z, x.b.w);
-  } else if constexpr (F == Format::f16) {
-    return dot_f16(w.x, x.a.x, x.a.y) + dot_f16(w.y, x.a.z, x.a.w) + dot_f16(w.z, x.b.x, x.b.y) + dot_f16(w.w, x.b.z, x.b.w);
-  } else if constexpr (F == Format::f32) {
-    const float4 a = *reinterpret_cast<const float4*>(plane), b = *reinterpret_cast<const float4*>(plane + step);
-    return a.x * x.a.x + a.y * x.a.y + a.z * x.a.z + a.w * x.a.w + (b.x * x.b.x + b.y * x.b.y + b.z * x.b.z + b.w * x.b.w);
-  } else if constexpr (F == Format::nibbles) {
-    return half_bits(*reinterpret_cast<const uint16_t*>(side)) * (x.d * (float)dot_nibbles(w, x.a, x.b) - 8.0f * x.s);
-  } else if constexpr (F == Format::nibbles_min) {
-    const uint32_t t = *reinterpret_cast<const uint32_t*>(side);
-    return low_half(t) * (x.d * (float)dot_nibbles(w, x.a, x.b)) + high_half(t) * x.s;
-  } else if constexpr (F == Format::fives) {
-    const uint2 t = *reinterpret_cast<const uint2*>(side);
-    return low_half(t.x) * (x.d * (float)dot_fives(w, t.y, x.a, x.b)) + high_half(t.x) * x.s;
-  } else {
-    const uint4 v = *reinterpret_cast<const uint4*>(plane + step);
-    if constexpr (F == Format::bytes) {
-      return half_bits(*reinterpret_cast<const uint16_t*>(side)) * (x.d * (float)(dot_bytes(w, x.a) + dot_bytes(v, x.b)));
-    } else {
-      const uint32_t t = *reinterpret_cast<const uint32_t*>(side);
-      return x.d * (low_half(t) * (float)dot_bytes(w, x.a) + high_half(t) * (float)dot_bytes(v, x.b));
-    }
-  }
-}
-
-// A piece in registers. add(): acc[i] += h * value of the piece's column i.
+// A piece in registers, from any memory. add(): acc[i] += h * value of the piece's column i.
 template <Format F>
 struct Loaded {
   uint4 w, v;
   uint2 t;
   __device__ void load(const uint8_t* plane, uint32_t step, const uint8_t* side) {
-    w = __ldg(reinterpret_cast<const uint4*>(plane));
-    if constexpr (planes(F) == 2) v = __ldg(reinterpret_cast<const uint4*>(plane + step));
-    if constexpr (side_bytes(F) == 2) t.x = __ldg(reinterpret_cast<const uint16_t*>(side));
-    if constexpr (side_bytes(F) == 4) t.x = __ldg(reinterpret_cast<const uint32_t*>(side));
-    if constexpr (side_bytes(F) == 8) t = __ldg(reinterpret_cast<const uint2*>(side));
+    w = *reinterpret_cast<const uint4*>(plane);
+    if constexpr (planes(F) == 2) v = *reinterpret_cast<const uint4*>(plane + step);
+    if constexpr (side_bytes(F) == 2) t.x = *reinterpret_cast<const uint16_t*>(side);
+    if constexpr (side_bytes(F) == 4) t.x = *reinterpret_cast<const uint32_t*>(side);
+    if constexpr (side_bytes(F) == 8) t = *reinterpret_cast<const uint2*>(side);
   }
   __device__ void add(float h, float (&acc)[piece_columns(F)]) const {
     const uint32_t word[4] = {w.x, w.y, w.z, w.w};
@@ -134,6 +103,30 @@ struct Loaded {
     }
   }
 };
+
+// sum + piece · x.
+template <Format F>
+__device__ inline float dot(const Loaded<F>& p, const Piece<is_float(F)>& x, float sum) {
+  const uint4 &w = p.w, &v = p.v;
+  if constexpr (F == Format::bf16) {
+    return dot_bf16(w.w, x.b.z, x.b.w, dot_bf16(w.z, x.b.x, x.b.y, dot_bf16(w.y, x.a.z, x.a.w, dot_bf16(w.x, x.a.x, x.a.y, sum))));
+  } else if constexpr (F == Format::f16) {
+    return dot_f16(w.w, x.b.z, x.b.w, dot_f16(w.z, x.b.x, x.b.y, dot_f16(w.y, x.a.z, x.a.w, dot_f16(w.x, x.a.x, x.a.y, sum))));
+  } else if constexpr (F == Format::f32) {
+    const auto f = [](uint32_t u) { return __uint_as_float(u); };
+    return fmaf(f(v.w), x.b.w, fmaf(f(v.z), x.b.z, fmaf(f(v.y), x.b.y, fmaf(f(v.x), x.b.x, fmaf(f(w.w), x.a.w, fmaf(f(w.z), x.a.z, fmaf(f(w.y), x.a.y, fmaf(f(w.x), x.a.x, sum))))))));
+  } else if constexpr (F == Format::nibbles) {
+    return fmaf(low_half(p.t.x), fmaf(x.d, (float)dot_nibbles(w, x.a, x.b), -8.0f * x.s), sum);
+  } else if constexpr (F == Format::nibbles_min) {
+    return fmaf(low_half(p.t.x), x.d * (float)dot_nibbles(w, x.a, x.b), fmaf(high_half(p.t.x), x.s, sum));
+  } else if constexpr (F == Format::fives) {
+    return fmaf(low_half(p.t.x), x.d * (float)dot_fives(w, p.t.y, x.a, x.b), fmaf(high_half(p.t.x), x.s, sum));
+  } else if constexpr (F == Format::bytes) {
+    return fmaf(low_half(p.t.x), x.d * (float)(dot_bytes(w, x.a) + dot_bytes(v, x.b)), sum);
+  } else {
+    return fmaf(x.d, low_half(p.t.x) * (float)dot_bytes(w, x.a) + high_half(p.t.x) * (float)dot_bytes(v, x.b), sum);
+  }
+}
 
 // Where piece p of a row begins, how far its second plane is, and where its side is.
 template <Format F>

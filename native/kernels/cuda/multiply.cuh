@@ -1,20 +1,11 @@
-// Rows times the stage's vector. A warp copies rows into its own ring in shared memory, several rows of a chunk at a time and several such groups
-// ahead; the first groups are on their way before the barrier behind the stage before is passed, since weights depend on nothing.
+// Rows times the stage's vector: warps take the ring's tiles in turns.
 #pragma once
 
-#include "block.cuh"
+#include "stream.cuh"
 
 namespace hunch::cuda {
 
-template <Format F>
-struct Ring {
-  static constexpr uint32_t slot = 512 * planes(F) + 32 * side_bytes(F);
-  static constexpr uint32_t rows = (planes(F) == 1 && F != Format::fives) ? (kDeepRing ? 4 : 2) : (kDeepRing ? 2 : 1);
-  static constexpr uint32_t bytes = ring_bytes(kDeepRing);
-  static constexpr uint32_t depth = bytes / (rows * slot);
-};
-
-// Adds each of R numbers over the warp; the sum of number i ends in the lanes with `owner(lane) == i`.
+// Adds each of R numbers over the warp; the sum of number i ends in the lanes [32 / R * i, 32 / R * (i + 1)).
 template <uint32_t R>
 __device__ inline float reduce(const float (&a)[R], uint32_t lane) {
   if constexpr (R == 1) return warp_sum(a[0]);
@@ -33,150 +24,148 @@ __device__ inline float reduce(const float (&a)[R], uint32_t lane) {
   }
 }
 
-// A thread's piece of the columns of the heads that are kept.
-template <Format F>
-__device__ inline void copy_of_heads(const Token& t, const Matrix& m, const uint8_t* row, uint8_t* slot, const uint32_t* heads, uint32_t piece, bool exists, uint32_t lane) {
-  if (!exists) return;
-  const uint32_t v = piece * piece_columns(F), p = (heads[v / t.head_width] * t.head_width + v % t.head_width) / piece_columns(F);
-  copy16(slot + lane * 16, row + plane_at<F>(p), 16);
-  if (planes(F) == 2) copy16(slot + 512 + lane * 16, row + plane_at<F>(p) + plane_step(p, m.pieces), 16);
-  const uint8_t* side = row + side_at<F>(p, m.pieces);
-  uint8_t* to = slot + 512 * planes(F) + lane * side_bytes(F);
-  if constexpr (side_bytes(F) == 2) *reinterpret_cast<uint16_t*>(to) = __ldg(reinterpret_cast<const uint16_t*>(side));
-  if constexpr (side_bytes(F) >= 4) *reinterpret_cast<uint32_t*>(to) = __ldg(reinterpret_cast<const uint32_t*>(side));
-  if constexpr (side_bytes(F) == 8) *reinterpret_cast<uint32_t*>(to + 4) = __ldg(reinterpret_cast<const uint32_t*>(side + 4));
-}
-
-// How a block's warps divide the rows: into 2^groups groups of rows and, where there are few rows, 2^parts parts of the columns.
-struct Division {
-  uint32_t groups, parts;
-};
-__device__ inline Division divide(uint32_t rows_at_once, uint32_t count, uint32_t pieces) {
-  const uint32_t batches = (count + rows_at_once - 1) / rows_at_once, chunks = (pieces + 31) / 32;
-  constexpr uint32_t all = 3;  // log2 of kWarps
-  static_assert(kWarps == 1u << all);
-  uint32_t groups = batches <= 1 ? 0 : min(all, 32 - __clz(batches - 1));
-  const uint32_t parts = min(all - groups, chunks <= 1 ? 0 : 32 - __clz(chunks - 1));
-  if (groups + parts < all && count > 1u << groups) groups = min(all - parts, (uint32_t)(32 - __clz(count - 1)));  // short rows: more groups instead
-  return {groups, parts};
-}
-
-// What the ring does for one matrix, in one warp.
-template <Format F, bool Heads>
-__device__ inline void multiply_rows(const Token& t, Block& b, const Stage& s, const Matrix& m, Rows rows, uint32_t count, Division division, const uint32_t* heads, bool wait) {
-  using R = Ring<F>;
-  const uint32_t lane = threadIdx.x % 32, warp = threadIdx.x / 32;
-  const uint32_t parts = 1u << division.parts, part = warp & (parts - 1), group = warp >> division.parts;
-  const uint32_t per = (count + (1u << division.groups) - 1) >> division.groups, first = min(group * per, count);
-  const uint32_t n = group < 1u << division.groups ? min(per, count - first) : 0;
-  uint32_t used_pieces = m.pieces;
-  if constexpr (Heads) {  // the number of columns is known after the barrier
-    if (wait) ready(t, b, s);
-    wait = false;
-    used_pieces = b.kept[0] * t.head_width / piece_columns(F);
+// The tiles of a run of rows that fall to one warp.
+struct Turn {
+  uint32_t slot, parity;
+  uint32_t group, part, tile;  // which rows, which part of the columns, and which tile of the run
+  // From tile `first` on, every kWarps-th.
+  __device__ Turn(const Token& t, const Block& b, uint32_t first, uint32_t parts) {
+    slot = b.next_slot + first, parity = b.next_parity;
+    if (slot >= t.slots) slot -= t.slots, parity ^= 1;
+    tile = first;
+    group = parts == 1 ? first : divided(first, parts), part = first - group * parts;
   }
-  const uint32_t chunks = (used_pieces + 31) / 32;
-  const uint32_t mine = part < chunks ? (chunks - part + parts - 1) >> division.parts : 0, batches = (n + R::rows - 1) / R::rows;
-  const uint32_t groups = mine * batches;
-  uint8_t* const ring = shared_memory() + t.at_ring + warp * R::bytes + lane * 16;
-  const Vector vector = vector_of(t);
-  const uint32_t side_base = m.pieces * (16 * planes(F));
-
-  if (wait && lane == 0) {
-    const uint32_t held = mine > 0 && mine <= R::depth ? min(n, R::depth / mine * R::rows) : 0;  // rows that the ring takes
-    const bool linear = !rows.list && part == 0 && n > held;
-    b.more[warp] = linear ? row_of(m, rows(first + held)) : m.data;
-    b.more_bytes[warp] = linear ? min((n - held) * (m.pair ? m.stride / 2 : m.stride), 16384u) / 16 * 16 : 0;
-  }
-  __syncwarp();
-
-  float acc[R::rows];
-  const uint8_t* base[R::rows];  // of the rows that are asked for, from this thread's piece on
-#pragma unroll
-  for (uint32_t r = 0; r < R::rows; r++) acc[r] = 0, base[r] = nullptr;
-  uint32_t in_batch = 0, row0 = 0, chunk = part, slot = 0;                              // of the group that is consumed
-  uint32_t ahead_in = 0, ahead_row = 0, ahead_chunk = part, ahead_slot = 0;             // of the group that is asked for
-
-  // Without branches that threads may take apart: what does not exist is copied with a length of 0, which leaves zeros.
-  const auto ask = [&]() {
-    const uint32_t piece = ahead_chunk * 32 + lane, here = min(32u, used_pieces - ahead_chunk * 32);
-    uint8_t* to = ring + ahead_slot;
-    ahead_slot = ahead_slot == (R::depth - 1) * R::rows * R::slot ? 0 : ahead_slot + R::rows * R::slot;
-    if (ahead_in == 0) {  // thread r works out where row r begins
-      const uint32_t r0 = min(ahead_row + (lane < R::rows ? lane : 0), n - 1);
-      const unsigned long long at = reinterpret_cast<unsigned long long>(row_of(m, rows(first + r0)));
-#pragma unroll
-      for (uint32_t r = 0; r < R::rows; r++) base[r] = reinterpret_cast<const uint8_t*>(__shfl_sync(~0u, at, r)) + (Heads ? 0 : lane * 16);
+  __device__ void step(const Token& t, uint32_t by, uint32_t parts) {
+    slot += by;
+    if (slot >= t.slots) slot -= t.slots, parity ^= 1;
+    tile += by;
+    if (parts == 1) {
+      group += by;
+      return;
     }
-    if constexpr (Heads) {
+    part += by;
+    while (part >= parts) part -= parts, group++;
+  }
+};
+// All threads, behind a sync: the ring moved on by so many tiles. Seen after the next sync.
+__device__ inline void move_on(const Token& t, Block& b, uint32_t tiles) {
+  if (threadIdx.x != 0) return;
+  const uint32_t at = b.next_slot + tiles, rounds = divided(at, t.slots);
+  b.next_slot = at - rounds * t.slots, b.next_parity ^= rounds & 1;
+  b.next_warp = (b.next_warp + tiles) % kWarps;
+}
+__device__ inline void release(Block& b, uint32_t slot, uint32_t arrivals) {
+  __syncwarp();
+  if (threadIdx.x % 32 == 0) arrive_gate(&b.empty[slot], arrivals);
+}
+
+template <Format F, uint32_t R>
+__device__ inline void dot_rows(const uint8_t* tile, uint32_t pitch, uint32_t rows, uint32_t pieces, uint32_t chunk0, const Vector& vector, uint32_t lane, float* sums, uint32_t sums_step) {
+  const uint32_t full = pieces / 32, rest = pieces % 32, sides = pieces * (16 * planes(F)) + lane * side_bytes(F);
+#pragma unroll 1
+  for (uint32_t r0 = 0; r0 < rows; r0 += R) {
+    const uint8_t* row[R];
 #pragma unroll
-      for (uint32_t r = 0; r < R::rows; r++)
-        if (ahead_row + r < n) copy_of_heads<F>(t, m, base[r], to - lane * 16 + r * R::slot, heads, piece, lane < here, lane);
-    } else {
-      const uint32_t plane = ahead_chunk * (512 * planes(F)), second = plane + here * 16, side = side_base + ahead_chunk * (32 * side_bytes(F));
-      const uint32_t bytes = lane < here ? 16 : 0, sides = lane * 16 < here * side_bytes(F) ? 16 : 0;
+    for (uint32_t r = 0; r < R; r++) row[r] = tile + min(r0 + r, rows - 1) * pitch + lane * 16;
+    float acc[R];
 #pragma unroll
-      for (uint32_t r = 0; r < R::rows; r++) {
-        const uint32_t exists = ahead_row + r < n ? ~0u : 0u;
-        copy16(to + r * R::slot, base[r] + plane, bytes & exists);
-        if constexpr (planes(F) == 2) copy16(to + r * R::slot + 512, base[r] + second, bytes & exists);
-        if constexpr (side_bytes(F) > 0)
-          if (lane < 2 * side_bytes(F)) copy16(to + r * R::slot + 512 * planes(F), base[r] + side, sides & exists);
+    for (uint32_t r = 0; r < R; r++) acc[r] = 0;
+    uint32_t at = 0, side = sides - lane * 16;
+#pragma unroll 1
+    for (uint32_t c = 0; c < full; c++) {
+      Loaded<F> piece[R];
+      Piece<is_float(F)> x;
+      x.load(vector, chunk0 + c, lane);
+#pragma unroll
+      for (uint32_t r = 0; r < R; r++) piece[r].load(row[r] + at, 512, row[r] + side);
+#pragma unroll
+      for (uint32_t r = 0; r < R; r++) acc[r] = dot<F>(piece[r], x, acc[r]);
+      at += 512 * planes(F), side += 32 * side_bytes(F);
+    }
+    if (lane < rest) {
+      Piece<is_float(F)> x;
+      x.load(vector, chunk0 + full, lane);
+#pragma unroll
+      for (uint32_t r = 0; r < R; r++) {
+        Loaded<F> piece;
+        piece.load(row[r] + full * (512 * planes(F)), rest * 16, row[r] + sides - lane * 16 + full * (32 * side_bytes(F)));
+        acc[r] = dot<F>(piece, x, acc[r]);
       }
     }
-    ahead_chunk += parts;
-    if (++ahead_in == mine) ahead_in = 0, ahead_row += R::rows, ahead_chunk = part;
-  };
-
-#pragma unroll 1
-  for (uint32_t g = 0; g < R::depth; g++) {
-    if (g < groups) ask();
-    commit();
+    __syncwarp();
+    const float v = reduce<R>(acc, lane);
+    constexpr uint32_t each = 32 / R;
+    if (lane % each == 0 && r0 + lane / each < rows) sums[(r0 + lane / each) * sums_step] = v;
   }
-  if (wait) ready(t, b, s);
-#pragma unroll 1
-  for (uint32_t g = 0; g < groups; g++) {
-    wait_copies<R::depth - 1>();
-    if constexpr (side_bytes(F) > 0) __syncwarp();  // sides were copied by other threads
-    const uint8_t* from = ring + slot;
-    slot = slot == (R::depth - 1) * R::rows * R::slot ? 0 : slot + R::rows * R::slot;
-    Piece<is_float(F)> x;
-    x.load(vector, chunk, lane);
-    const bool exists = chunk * 32 + lane < used_pieces;
-    const uint8_t* side = from - lane * 16 + 512 * planes(F) + lane * side_bytes(F);
-#pragma unroll
-    for (uint32_t r = 0; r < R::rows; r++) {
-      const float v = dot<F>(from + r * R::slot, 512, side + r * R::slot, x);
-      acc[r] += exists ? v : 0.0f;
-    }
-    chunk += parts;
-    if (++in_batch == mine) {
-      const float v = reduce<R::rows>(acc, lane);
-      constexpr uint32_t each = 32 / R::rows;
-      const uint32_t row = row0 + lane / each;
-      if (lane % each == 0 && row < n) b.sums[((first + row) << division.parts) + part] = v;
-#pragma unroll
-      for (uint32_t r = 0; r < R::rows; r++) acc[r] = 0;
-      in_batch = 0, row0 += R::rows, chunk = part;
-    }
-    if constexpr (side_bytes(F) > 0) __syncwarp();
-    if (g + R::depth < groups) ask();
-    commit();
-  }
-  if (mine == 0)  // a part without columns
-    for (uint32_t i = lane; i < n; i += 32) b.sums[((first + i) << division.parts) + part] = 0;
 }
 
-// sums[i * parts + part] of rows(i), i < count <= kSums / parts; returns parts. All threads come; what they wrote is visible after the next __syncthreads().
-__device__ __noinline__ uint32_t multiply(const Token& t, Block& b, const Stage& s, const Matrix& m, Rows rows, uint32_t count, const uint32_t* heads, bool wait) {
-  HUNCH_SHARED(t), HUNCH_SHARED(b), HUNCH_SHARED(s), HUNCH_SHARED(m);
-  const uint32_t at_once = planes(m.format) == 1 && m.format != Format::fives ? (kDeepRing ? 4 : 2) : (kDeepRing ? 2 : 1);
-  const Division division = divide(at_once, count, m.pieces);
-  with_format(m.format, [&](auto tag) {
-    if (heads) multiply_rows<decltype(tag)::value, true>(t, b, s, m, rows, count, division, heads, wait);
-    else multiply_rows<decltype(tag)::value, false>(t, b, s, m, rows, count, division, nullptr, wait);
-  });
-  return 1u << division.parts;
+// b.sums[i * parts + part] of rows i < count, which are `tiles` of the ring.
+template <Format F, uint32_t R>
+__device__ __noinline__ void multiply_tiles(const Token& t, Block& b, const Tiles& tiles, uint32_t pieces, uint32_t count, uint32_t total) {
+  HUNCH_SHARED(t), HUNCH_SHARED(b), HUNCH_SHARED(tiles);
+  const uint32_t lane = threadIdx.x % 32, warp = threadIdx.x / 32, parts = tiles.parts, rows_in = tiles.rows, part_pieces = tiles.part_pieces;
+  const Vector vector = vector_of(t);
+  const uint8_t* ring = shared_memory() + t.at_ring;
+#pragma unroll 1
+  for (Turn turn(t, b, (warp - b.next_warp) % kWarps, parts); turn.tile < total; turn.step(t, kWarps, parts)) {
+    if (!pass(&b.full[turn.slot], turn.parity, &b.broken)) return;
+    const uint32_t row0 = turn.group * rows_in, first = turn.part * part_pieces, here = min(part_pieces, pieces - first);
+    dot_rows<F, R>(ring + turn.slot * t.slot_bytes, (here * piece_bytes(F) + 15) / 16 * 16, min(rows_in, count - row0), here, first / 32, vector, lane, b.sums + row0 * parts + turn.part, parts);
+    release(b, turn.slot, kWarps);
+  }
+}
+
+// The same of rows in which only the columns of the heads that are kept were read; the vector holds these alone, side by side.
+template <Format F>
+__device__ __noinline__ void multiply_heads(const Token& t, Block& b, const Matrix& m, uint32_t total) {
+  HUNCH_SHARED(t), HUNCH_SHARED(b), HUNCH_SHARED(m);
+  const uint32_t lane = threadIdx.x % 32, warp = threadIdx.x / 32, pieces = m.pieces;
+  const uint32_t each = t.head_width / piece_columns(F), used = b.kept[0] * each;
+  const Vector vector = vector_of(t);
+  const uint8_t* ring = shared_memory() + t.at_ring;
+#pragma unroll 1
+  for (Turn turn(t, b, (warp - b.next_warp) % kWarps, 1); turn.tile < total; turn.step(t, kWarps, 1)) {
+    if (!pass(&b.full[turn.slot], turn.parity, &b.broken)) return;
+    const uint8_t* row = ring + turn.slot * t.slot_bytes;
+    float sum = 0;
+#pragma unroll 1
+    for (uint32_t v = lane; v < used; v += 32) {
+      const uint32_t h = divided(v, each), p = b.kept[1 + h] * each + (v - h * each);
+      Piece<is_float(F)> x;
+      x.load(vector, v / 32, lane);
+      Loaded<F> piece;
+      piece.load(row + plane_at<F>(p), plane_step(p, pieces), row + side_at<F>(p, pieces));
+      sum = dot<F>(piece, x, sum);
+    }
+    __syncwarp();
+    sum = warp_sum(sum);
+    if (lane == 0) b.sums[turn.tile] = sum;
+    release(b, turn.slot, kWarps);
+  }
+}
+
+// Rows of one matrix, as many at a time as there is room for sums; done(first, n, parts) makes something of b.sums[i * parts + part] of rows first + i, i < n.
+template <class Done>
+__device__ inline void multiply(const Token& t, Block& b, const Matrix& m, const Tiles& tiles, uint32_t count, bool heads, Done&& done) {
+  // An even number of groups, so that pairs stay together.
+  const uint32_t per = heads ? kSums : divided(kSums, tiles.rows * tiles.parts) / 2 * 2 * tiles.rows;
+#pragma unroll 1
+  for (uint32_t first = 0; first < count; first += per) {
+    const uint32_t n = min(per, count - first), total = heads ? n : tiles_of(tiles, n);
+    with_format(m.format, [&](auto tag) {
+      constexpr Format F = decltype(tag)::value;
+      if (heads) multiply_heads<F>(t, b, m, total);
+      else if (tiles.rows >= 4 && planes(F) == 1 && F != Format::fives) multiply_tiles<F, planes(F) == 1 && F != Format::fives ? 4 : 2>(t, b, tiles, m.pieces, n, total);
+      else if (tiles.rows >= 2) multiply_tiles<F, 2>(t, b, tiles, m.pieces, n, total);
+      else multiply_tiles<F, 1>(t, b, tiles, m.pieces, n, total);
+    });
+    sync();
+    HUNCH_MARK(4);
+    move_on(t, b, total);
+    done(first, n, heads ? 1u : tiles.parts);
+    sync();
+    HUNCH_MARK(5);
+  }
 }
 
 }  // namespace hunch::cuda

@@ -14,16 +14,22 @@
 
 namespace hunch::cuda {
 
-constexpr uint32_t kThreads = 256;
-constexpr uint32_t kHeld = 4;        // groups of four columns of a stage's vector that a thread holds at once
-constexpr uint32_t kWarps = kThreads / 32;
+#ifndef HUNCH_WARPS
+#define HUNCH_WARPS 8
+#endif
+constexpr uint32_t kWarps = HUNCH_WARPS;          // that compute; one more asks for weights
+constexpr uint32_t kThreads = kWarps * 32;
+constexpr uint32_t kBlockThreads = kThreads + 32;
+constexpr uint32_t kHeld = 4;            // groups of four columns of a stage's vector that a thread holds at once
 constexpr uint32_t kSums = 2048;         // floats of a block for sums of rows by part of the columns
 constexpr uint32_t kMaxSegments = 4;
 constexpr uint32_t kMaxHeadWidth = 256;
 constexpr uint32_t kMaxHeads = 256;
-HUNCH_BOTH constexpr uint32_t ring_bytes(bool deep) { return deep ? 15360 : 5120; }  // of a warp
-constexpr uint32_t kNeuronBatch = 256;   // neurons that a block computes between two syncs
-constexpr uint32_t kMaxBlocks = 256;     // of the grid
+constexpr uint32_t kMaxSlots = 64;       // of a block's ring
+constexpr uint32_t kStageSlots = 8;      // stages that a block knows of at once
+constexpr uint32_t kOwn = 2048;          // most neurons of a layer that belong to one block
+constexpr uint32_t kMaxWidth = 8192;    // of a model whose MLPs run by neuron
+constexpr uint32_t kDownRows = 4;        // rows of down projections by neuron in a slot of the ring, at most
 
 // Weights are repacked at upload into rows of `stride` bytes, a multiple of 16. A row is cut into pieces, one for each thread of a warp: 8 columns of a float
 // type, a block of 32 columns of a quantised one. 32 pieces make a chunk; in a chunk lie first the 16-byte planes (all pieces' first, then all pieces' second),
@@ -46,8 +52,9 @@ HUNCH_BOTH constexpr uint32_t side_bytes(Format f) {
   return is_float(f) ? 0 : f == Format::nibbles || f == Format::bytes ? 2 : f == Format::fives ? 8 : 4;
 }
 HUNCH_BOTH constexpr uint32_t pieces(Format f, uint32_t cols) { return (cols + piece_columns(f) - 1) / piece_columns(f); }
+HUNCH_BOTH constexpr uint32_t piece_bytes(Format f) { return 16 * planes(f) + side_bytes(f); }
 HUNCH_BOTH constexpr uint32_t row_stride(Format f, uint32_t cols) {
-  return (pieces(f, cols) * (16 * planes(f) + side_bytes(f)) + 15) / 16 * 16;
+  return (pieces(f, cols) * piece_bytes(f) + 15) / 16 * 16;
 }
 
 struct Matrix {
@@ -71,25 +78,35 @@ enum class Epilogue : uint32_t {
   gate,      // rows come in pairs: out[r / 2] = act(gate) * up
   logits,    // out[r] = sum, and the block's best, its maximum and its sum of exponentials
   select,    // neurons whose gate lets enough through join the block's list, with their gate
-  score,     // neurons whose score exceeds the threshold join the block's list
 };
 
 enum class Act : uint32_t { silu, gelu, relu, drelu };
 
+// How rows go through a block's ring, a tile a slot: several rows, or (parts > 1) a part of the columns of several.
+struct Tiles {
+  uint32_t rows, parts;
+  uint32_t part_pieces;  // of every part but the last
+  uint32_t row_bytes;    // a multiple of 16
+  uint32_t run;          // rows that lie side by side in memory: 0 = all, 2 = a neuron's gate and up, 1 = none
+};
+
 struct Segment {
   Matrix matrix;
+  Tiles tiles;
   const float* bias;
   float* out;
   Epilogue epilogue;
   uint32_t by_heads;  // its rows are those of the heads that the stage's selection keeps
 };
 
-// Blocks' lists of neurons: count[block], item[block * capacity + i], and with `select` value[…] (the gate).
-struct Lists {
-  uint32_t* count;
-  uint32_t* item;
-  float* value;
-  uint32_t capacity;
+// Scores of a layer's neurons by a predictor's second factor: those above the threshold become the list of the block that owns them.
+struct Scores {
+  Matrix matrix;        // [neurons][rank]; null: none
+  Tiles tiles;
+  const float* bias;
+  const float* hidden;  // [rank]
+  uint32_t rank, relu;
+  uint32_t early;       // `hidden` was there before the stage before: the barrier need not be passed
 };
 
 // Which code makes the vector; the host sees which shorter one will do (kernels/cuda/vector.cuh).
@@ -97,7 +114,7 @@ enum class Way : uint32_t { any, normed, plain, joined };
 
 enum class Source : uint32_t { none, embedding, residual, vector, attention };
 
-// Heads of a layer that are computed: score = bias + b · relu?(hidden) > *threshold. Every block works it out for itself; block 0 leaves the result for later stages.
+// Heads of a layer that are computed: score = bias + b · relu?(hidden) > *threshold. Every block works it out for itself.
 struct HeadChoice {
   const float* b;       // [heads][rank]; null: no choice, all heads
   const float* bias;    // [heads]
@@ -106,7 +123,7 @@ struct HeadChoice {
   uint32_t rank, relu;
 };
 
-struct Stage {
+struct alignas(16) Stage {
   // The vector that the stage multiplies.
   Source source;
   Way way;
@@ -115,7 +132,6 @@ struct Stage {
   const float* x;        // residual, vector
   float* x_out;          // where the residual goes that the branch was added to; null: nothing was added
   const float* branch;   // added to the residual, after its norm
-  const long long* branch_fixed;  // the same as fixed-point sums of an MLP by neuron
   Norm branch_norm, norm;
   Matrix embedding, positions;
   float scale;           // of embeddings
@@ -124,16 +140,13 @@ struct Stage {
 
   uint32_t segments;
   Segment segment[kMaxSegments];
-  uint32_t behind_attention;  // segments are the business of the blocks that attention leaves free
   Act act;
   const float* thresholds;    // gate, score
-  Lists lists;                // that select and score fill and neurons reads
+  Scores scores;
 
   HeadChoice heads;
-  uint32_t* kept_heads;       // [1 + heads] count and list, which later stages of the layer read; null: all
-  uint32_t choose_heads;      // this stage makes the choice
-  long long* clear;           // [clear_n] set to zero
-  uint32_t clear_n;
+  uint32_t kept_heads;        // the layer computes the heads that its first stage chose; 0: all
+  uint32_t choose_heads;      // this stage makes the choice; 2: before the barrier
 
   // attention
   uint32_t attention;
@@ -145,17 +158,16 @@ struct Stage {
   uint32_t rope_width, neox, window;
   float query_scale;          // with log2 e
 
-  const uint8_t* ahead;       // what the blocks that attention leaves free ask for
-  uint32_t ahead_bytes, ahead_rows, ahead_stride;
-  uint32_t early_list;        // the lists were there two stages before, or are not needed
-
-  // neurons: rows of `bundle`: gate (if gated), up, down
-  uint32_t neurons;           // 0 none, 1 the lists' neurons, 2 all neurons, 3 the lists' neurons with their gates
+  // An MLP by neuron. Each block owns an even share of the neurons: it chooses among them and computes the chosen ones, so that no list goes from block to block.
+  uint32_t neurons;           // 0 none, 1 those that this stage's gates select, 2 all, 3 those that scores chose, now or in an earlier stage
   uint32_t gated;
-  Matrix first, up, down;     // `first` is the gate, or up where there is no gate
+  Matrix first, up, down;     // `first`: pairs of gate and up, or up where there is no gate
+  Tiles first_tiles, up_tiles, down_tiles;
   const float* up_bias;
   const float* down_bias;
-  long long* sums;            // [n] fixed point, 2^32
+  float* partials;            // [blocks][width] each block's part of the result
+  // The sum of all parts, a stage of its own: every block takes its share of the columns. To `x_out`, with what is there (into_residual) or without.
+  uint32_t sum_partials, into_residual;
 
   unsigned long long *neurons_counted, *heads_counted;  // what was computed joins these; null: nobody asks
 
@@ -193,8 +205,9 @@ struct Token {
   uint32_t context, vocabulary, width, heads, kv_heads, head_width, max_splits;
   float epsilon;
   // bytes from the block's shared memory on
-  uint32_t at_float, at_quants, at_scales, at_ring, at_acc, shared_bytes;
+  uint32_t at_float, at_quants, at_scales, at_acc, at_ring, shared_bytes;
   uint32_t max_float, max_quantised;
+  uint32_t slots, slot_bytes;  // of the ring
   unsigned long long spin_limit;
 #ifdef HUNCH_MARKS
   long long* marks;  // [stages][8]

@@ -6,91 +6,91 @@
 namespace hunch::cuda {
 
 __device__ inline float sum_of(const Block& b, uint32_t i, uint32_t parts) {
-  float v = 0;
+  float v = b.sums[i * parts];
 #pragma unroll 1
-  for (uint32_t p = 0; p < parts; p++) v += b.sums[i * parts + p];
+  for (uint32_t p = 1; p < parts; p++) v += b.sums[i * parts + p];
   return v;
 }
 
-// Appends, in order, what `keep` says of rows [0, count) to the block's list: a vote and a prefix sum, no atomics, so that the order never varies.
+// Appends, in order, those of the block's neurons [first, first + count) that `keep` says to keep: a vote and a prefix sum, no atomics, so that the order never varies.
 template <class Keep>
-__device__ inline void append(Block& b, const Lists& to, uint32_t count, Keep&& keep) {
+__device__ inline void append(Block& b, uint32_t first, uint32_t count, Keep&& keep) {
   const uint32_t lane = threadIdx.x % 32, warp = threadIdx.x / 32;
-  uint32_t* item = to.item + (size_t)blockIdx.x * to.capacity;
-  float* value = to.value ? to.value + (size_t)blockIdx.x * to.capacity : nullptr;
 #pragma unroll 1
   for (uint32_t begin = 0; begin < count; begin += kThreads) {
     const uint32_t i = begin + threadIdx.x;
-    uint32_t id = 0;
     float v = 0;
-    const bool kept = i < count && keep(i, id, v);
+    const bool kept = i < count && keep(i, v);
     const uint32_t votes = __ballot_sync(~0u, kept);
     if (lane == 0) b.before[warp] = __popc(votes);
-    __syncthreads();
-    uint32_t at = b.list_count;
+    sync();
+    uint32_t at = b.own_count;
 #pragma unroll 1
     for (uint32_t w = 0; w < warp; w++) at += b.before[w];
     at += __popc(votes & ((1u << lane) - 1));
-    if (kept && at < to.capacity) {
-      item[at] = id;
-      if (value) value[at] = v;
-    }
-    __syncthreads();
-    if (threadIdx.x == 0)
-#pragma unroll 1
-      for (uint32_t w = 0; w < kWarps; w++) b.list_count += b.before[w];
-    __syncthreads();
+    if (kept) b.own[at] = (uint16_t)(first + i), b.gates[at] = v;
+    sync();
+    if (threadIdx.x == kThreads - 1) b.own_count = at + kept;
+    sync();
   }
 }
+__device__ inline void begin_list(Block& b) {
+  if (threadIdx.x == 0) b.own_count = 0;
+  sync();
+}
+__device__ inline void end_list(Block& b) {
+  if (threadIdx.x == 0) arrive_gate(&b.list_known);
+}
 
-// Neurons that go on: of gates, those that let enough through; of scores, those above the threshold.
-__device__ __noinline__ void choose(const Token& t, Block& b, const Stage& s, const Segment& g, uint32_t begin, uint32_t count, uint32_t parts) {
-  HUNCH_SHARED(b), HUNCH_SHARED(s), HUNCH_SHARED(g);
-  const bool gates = g.epilogue == Epilogue::select, zeros = s.act == Act::relu || s.act == Act::drelu;
-  const float* bias = !gates ? g.bias : s.gated ? nullptr : s.up_bias;
-  const float threshold = s.thresholds[gates ? 0 : 1];
-  append(b, s.lists, count, [&](uint32_t i, uint32_t& id, float& v) {
-    id = begin + i;
-    v = sum_of(b, i, parts) + (bias ? bias[id] : 0);
-    return (gates && !zeros ? fabsf(activate(s.act, v)) : v) > threshold;
+// The neurons of this block that a predictor names.
+__device__ __noinline__ void run_scores(const Token& t, Block& b, const Stage& s) {
+  HUNCH_SHARED(t), HUNCH_SHARED(b), HUNCH_SHARED(s);
+  const Scores& c = s.scores;
+  short_vector(t, c.hidden, c.rank, c.relu);
+  begin_list(b);
+  const uint2 mine = own_neurons(c.matrix.rows);
+  const float threshold = s.thresholds[1];
+  multiply(t, b, c.matrix, c.tiles, mine.y - mine.x, false, [&](uint32_t first, uint32_t n, uint32_t parts) {
+    append(b, first, n, [&](uint32_t i, float&) { return sum_of(b, i, parts) + c.bias[mine.x + first + i] > threshold; });
   });
+  end_list(b);
 }
 
-// Asks for the rows of the segments behind the first, which the ring will not hold.
-__device__ __noinline__ void ask_for_others(const Stage& s, uint32_t block, uint32_t blocks) {
-  HUNCH_SHARED(s);
-#pragma unroll 1
-  for (uint32_t j = 1; j < s.segments; j++) {
-    const Matrix& m = s.segment[j].matrix;
-    if (m.pair) continue;
-    uint32_t other = block + j * 37;
-    while (other >= blocks) other -= blocks;
-    const uint2 theirs = share(m.rows, other, blocks);
-    const uint32_t bytes = min((theirs.y - theirs.x) * m.stride, 131072u);
-    prefetch_range(m.data + (size_t)theirs.x * m.stride, bytes, threadIdx.x, kThreads);
-  }
+// The neurons of this block whose gate lets enough through.
+__device__ __noinline__ void run_gates(const Token& t, Block& b, const Stage& s, const Segment& g, uint32_t begin, uint32_t count) {
+  HUNCH_SHARED(t), HUNCH_SHARED(b), HUNCH_SHARED(s), HUNCH_SHARED(g);
+  begin_list(b);
+  const bool zeros = s.act == Act::relu || s.act == Act::drelu;
+  const float* bias = s.gated ? nullptr : s.up_bias;
+  const float threshold = s.thresholds[0];
+  multiply(t, b, g.matrix, g.tiles, count, false, [&](uint32_t first, uint32_t n, uint32_t parts) {
+    append(b, first, n, [&](uint32_t i, float& v) {
+      v = sum_of(b, i, parts) + (bias ? bias[begin + first + i] : 0);
+      return (zeros ? v : fabsf(activate(s.act, v))) > threshold;
+    });
+  });
+  end_list(b);
 }
 
 __device__ inline void epilogue(const Token& t, Block& b, const Stage& s, const Segment& g, uint32_t begin, uint32_t count, uint32_t parts) {
-  switch (g.epilogue) {
-    case Epilogue::gate:
+  if (g.epilogue == Epilogue::gate) {
 #pragma unroll 1
-      for (uint32_t i = threadIdx.x; i < count / 2; i += kThreads) {
-        const float gate = sum_of(b, 2 * i, parts), up = sum_of(b, 2 * i + 1, parts) + (g.bias ? g.bias[begin / 2 + i] : 0);
-        g.out[begin / 2 + i] = gated(s.act, gate, up);
-      }
-      break;
-    case Epilogue::select:
-    case Epilogue::score: choose(t, b, s, g, begin, count, parts); break;
-    default:
+    for (uint32_t i = threadIdx.x; i < count / 2; i += kThreads) {
+      const float gate = sum_of(b, 2 * i, parts), up = sum_of(b, 2 * i + 1, parts) + (g.bias ? g.bias[begin / 2 + i] : 0);
+      g.out[begin / 2 + i] = gated(s.act, gate, up);
+    }
+    return;
+  }
 #pragma unroll 1
-      for (uint32_t i = threadIdx.x; i < count; i += kThreads) {
-        uint32_t r = begin + i;
-        if (g.by_heads) r = b.kept[1 + r / t.head_width] * t.head_width + r % t.head_width;
-        const float v = sum_of(b, i, parts) + (g.bias ? g.bias[r] : 0);
-        if (g.epilogue == Epilogue::add) g.out[r] += v;
-        else g.out[r] = g.epilogue == Epilogue::activate ? activate(s.act, v) : v;
-      }
+  for (uint32_t i = threadIdx.x; i < count; i += kThreads) {
+    uint32_t r = begin + i;
+    if (g.by_heads) {
+      const uint32_t h = divided(r, t.head_width);
+      r = b.kept[1 + h] * t.head_width + (r - h * t.head_width);
+    }
+    const float v = sum_of(b, i, parts) + (g.bias ? g.bias[r] : 0);
+    if (g.epilogue == Epilogue::add) g.out[r] += v;
+    else g.out[r] = g.epilogue == Epilogue::activate ? activate(s.act, v) : v;
   }
 }
 
@@ -117,88 +117,57 @@ struct Best {
     id = m > max ? i : m == max ? min(i, id) : id;
     max = top;
   }
+  // Over the warp.
+  __device__ void join_lanes() {
+#pragma unroll 1
+    for (int o = 16; o; o >>= 1) {
+      const float m = __shfl_xor_sync(~0u, max, o), s = __shfl_xor_sync(~0u, sum, o);
+      const int i = __shfl_xor_sync(~0u, id, o);
+      join(m, s, i);
+    }
+  }
 };
 
-__device__ __noinline__ void logits_end(const Token& t, Block& b, Best best) {
+// The output head: this block's rows, what is best among them, and the sum of exponentials.
+__device__ __noinline__ void run_logits(const Token& t, Block& b, const Segment& g, uint32_t begin, uint32_t count) {
+  HUNCH_SHARED(t), HUNCH_SHARED(b), HUNCH_SHARED(g);
+  Best best;
+  multiply(t, b, g.matrix, g.tiles, count, false, [&](uint32_t first, uint32_t n, uint32_t parts) {
 #pragma unroll 1
-  for (int o = 16; o; o >>= 1) {
-    const float m = __shfl_xor_sync(~0u, best.max, o), s = __shfl_xor_sync(~0u, best.sum, o);
-    const int i = __shfl_xor_sync(~0u, best.id, o);
-    best.join(m, s, i);
-  }
+    for (uint32_t i = threadIdx.x; i < n; i += kThreads) {
+      const uint32_t r = begin + first + i;
+      const float v = sum_of(b, i, parts) + (g.bias ? g.bias[r] : 0);
+      g.out[r] = v;
+      best.add(v, (int)r);
+    }
+  });
+  best.join_lanes();
   const uint32_t warp = threadIdx.x / 32;
-  if (threadIdx.x % 32 == 0) b.scratch[warp] = best.max, b.scratch[16 + warp] = best.sum, b.ids[warp] = (uint32_t)best.id;
-  __syncthreads();
+  if (threadIdx.x % 32 == 0) b.scratch[warp] = best.max, b.scratch[kWarps + warp] = best.sum, b.ids[warp] = (uint32_t)best.id;
+  sync();
   if (threadIdx.x == 0) {
 #pragma unroll 1
-    for (uint32_t w = 1; w < kWarps; w++) best.join(b.scratch[w], b.scratch[16 + w], (int)b.ids[w]);
+    for (uint32_t w = 1; w < kWarps; w++) best.join(b.scratch[w], b.scratch[kWarps + w], (int)b.ids[w]);
     t.best[blockIdx.x] = best.max, t.best_sum[blockIdx.x] = best.sum, t.best_id[blockIdx.x] = best.id;
   }
-  __syncthreads();
+  sync();
 }
 
-// The output head: rows up to `end`, what is best among them, and the sum of exponentials.
-__device__ __noinline__ void run_logits(const Token& t, Block& b, const Stage& s, const Segment& g, Rows which, uint32_t end, bool wait) {
-  HUNCH_SHARED(t), HUNCH_SHARED(b), HUNCH_SHARED(s), HUNCH_SHARED(g);
-  Best best;
-  do {
-    const uint32_t count = min(end - which.begin, kSums);
-    const uint32_t parts = multiply(t, b, s, g.matrix, which, count, nullptr, wait);
-    wait = false;
-    __syncthreads();
-#pragma unroll 1
-    for (uint32_t r = threadIdx.x; r < count; r += kThreads) {
-      const float v = sum_of(b, r, parts) + (g.bias ? g.bias[which.begin + r] : 0);
-      g.out[which.begin + r] = v;
-      best.add(v, (int)(which.begin + r));
-    }
-    which.begin += count;
-    __syncthreads();
-  } while (which.begin < end);
-  logits_end(t, b, best);
-}
-
-// block, blocks: which of those that share the work; wait: ready() was not called yet.
-__device__ __noinline__ void run_segments(const Token& t, Block& b, const Stage& s, uint32_t block, uint32_t blocks, bool wait) {
+// Behind ready().
+__device__ __noinline__ void run_segments(const Token& t, Block& b, const Stage& s) {
   HUNCH_SHARED(t), HUNCH_SHARED(b), HUNCH_SHARED(s);
-  if (wait && s.choose_heads) {  // whose rows come is known only then
-    ready(t, b, s);
-    wait = false;
-  }
 #pragma unroll 1
   for (uint32_t i = 0; i < s.segments; i++) {
     const Segment& g = s.segment[i];
-    const bool lists = g.epilogue == Epilogue::select || g.epilogue == Epilogue::score;
-    if (lists) {
-      if (threadIdx.x == 0) b.list_count = 0;
-      __syncthreads();
-    }
-    const uint32_t unit = g.epilogue == Epilogue::gate ? 2 : 1;
-    const uint32_t rows = g.by_heads ? b.kept[0] * t.head_width : g.matrix.rows;
-    uint32_t turn = block + i * 37;  // what does not divide evenly falls to others each time
-    while (turn >= blocks) turn -= blocks;
-    uint2 mine = share(unit == 2 ? rows / 2 : rows, turn, blocks);
-    mine.x *= unit, mine.y *= unit;
-    if (wait && i == 0 && s.segments > 1) ask_for_others(s, block, blocks);
-    Rows which{mine.x, g.by_heads ? b.kept + 1 : nullptr, 0, g.by_heads ? t.head_width : 0};
-    const uint32_t* heads = s.source == Source::attention && s.kept_heads ? b.kept + 1 : nullptr;
+    const uint2 mine = own_rows(t, b, g, i);
+    const uint32_t count = mine.y - mine.x;
     if (g.epilogue == Epilogue::logits) {
-      run_logits(t, b, s, g, which, mine.y, wait);
-      wait = false;
-      continue;
+      run_logits(t, b, g, mine.x, count);
+    } else if (g.epilogue == Epilogue::select) {
+      run_gates(t, b, s, g, mine.x, count);
+    } else {
+      multiply(t, b, g.matrix, g.tiles, count, s.source == Source::attention && s.kept_heads, [&](uint32_t first, uint32_t n, uint32_t parts) { epilogue(t, b, s, g, mine.x + first, n, parts); });
     }
-    do {
-      const uint32_t count = min(mine.y - which.begin, kSums);
-      const uint32_t parts = multiply(t, b, s, g.matrix, which, count, heads, wait);
-      wait = false;
-      __syncthreads();
-      HUNCH_MARK(4);
-      epilogue(t, b, s, g, which.begin, count, parts);
-      which.begin += count;
-      __syncthreads();
-      HUNCH_MARK(5);
-    } while (which.begin < mine.y);
-    if (lists && threadIdx.x == 0) s.lists.count[blockIdx.x] = min(b.list_count, s.lists.capacity);
   }
 }
 

@@ -21,7 +21,7 @@ __device__ __noinline__ void choose_heads(const Token& t, Block& b, const Stage&
     sum = warp_sum(sum) + c.bias[h];
     if (lane == 0) b.kept[1 + h] = sum > *c.threshold;
   }
-  __syncthreads();
+  sync();
   if (warp == 0) {
     uint32_t count = 0;
     for (uint32_t h0 = 0; h0 < t.heads; h0 += 32) {
@@ -35,33 +35,11 @@ __device__ __noinline__ void choose_heads(const Token& t, Block& b, const Stage&
     }
     if (lane == 0) b.kept[0] = count;
   }
-  __syncthreads();
-  if (blockIdx.x == 0)
-    for (uint32_t i = threadIdx.x; i <= t.heads; i += kThreads) s.kept_heads[i] = b.kept[i];
+  sync();
+  if (threadIdx.x == 0) arrive_gate(&b.heads_known);
   if (blockIdx.x == 0 && threadIdx.x == 0 && s.heads_counted) *s.heads_counted += b.kept[0];
 }
 
-// What each part of a head's attention weighs (flash-decoding): [heads][splits] in b.sums.
-__device__ __noinline__ void weigh_parts(const Token& t, Block& b, uint32_t splits) {
-#pragma unroll 1
-  for (uint32_t h = threadIdx.x; h < t.heads; h += kThreads) {
-    const float* max = t.part_max + h * t.max_splits;
-    const float* sum = t.part_sum + h * t.max_splits;
-    float top = -INFINITY, total = 0;
-#pragma unroll 4
-    for (uint32_t i = 0; i < splits; i++) top = fmaxf(top, max[i]);
-#pragma unroll 4
-    for (uint32_t i = 0; i < splits; i++) {
-      const float w = exp2f(max[i] - top);
-      b.sums[h * splits + i] = w;
-      total += w * sum[i];
-    }
-    const float inverse = 1.0f / total;
-#pragma unroll 1
-    for (uint32_t i = 0; i < splits; i++) b.sums[h * splits + i] *= inverse;
-  }
-  __syncthreads();
-}
 // Parts that attention cuts a layer's positions into: a function of the position alone, so that every block knows.
 __device__ inline uint32_t attention_splits(const Token& t, const Stage& s, uint32_t position) {
   const uint32_t seen = s.window && position + 1 > s.window ? s.window : position + 1;
@@ -101,7 +79,7 @@ __device__ __noinline__ void quantise(Vector vector, uint32_t c, float4 v, uint3
 // The three vectors of a dense layer have functions of their own, all the others go through `any_vector`: what a stage runs must be short, because a
 // multiprocessor fetches code that it ran a stage ago from far away again.
 
-// The residual stream, with an MLP by neuron's sums if there are some, through an RMS norm; up to kHeld x kThreads x 4 columns.
+// The residual stream through an RMS norm; up to kHeld x kThreads x 4 columns.
 __device__ __noinline__ void normed_vector(const Token& t, Block& b, const Stage& s, NormAhead ahead) {
   HUNCH_SHARED(t), HUNCH_SHARED(b), HUNCH_SHARED(s);
   const uint32_t n = s.n;
@@ -112,24 +90,6 @@ __device__ __noinline__ void normed_vector(const Token& t, Block& b, const Stage
     const uint32_t c = (threadIdx.x + i * kThreads) * 4;
     v[i] = c < n ? load4(x, c) : float4{0, 0, 0, 0};
   }
-  if (s.branch_fixed) {
-    longlong2 a[kHeld], d[kHeld];
-#pragma unroll
-    for (uint32_t i = 0; i < kHeld; i++) {
-      const uint32_t c = (threadIdx.x + i * kThreads) * 4;
-      a[i] = d[i] = {0, 0};
-      if (c < n) a[i] = *reinterpret_cast<const longlong2*>(s.branch_fixed + c), d[i] = *reinterpret_cast<const longlong2*>(s.branch_fixed + c + 2);
-    }
-    constexpr float unit = 1.0f / 4294967296.0f;
-    const uint2 mine = share(n / 4, blockIdx.x, gridDim.x);
-#pragma unroll
-    for (uint32_t i = 0; i < kHeld; i++) {
-      const uint32_t g = threadIdx.x + i * kThreads;
-      v[i] = {v[i].x + (float)a[i].x * unit, v[i].y + (float)a[i].y * unit, v[i].z + (float)d[i].x * unit, v[i].w + (float)d[i].y * unit};
-      if (g >= mine.x && g < mine.y) *reinterpret_cast<float4*>(s.x_out + g * 4) = v[i];
-    }
-  }
-  ask_for_more(b);
   const Vector vector = vector_of(t);
   const uint32_t want_float = s.want_float, want_quantised = s.want_quantised;
   float squares = 0;
@@ -150,7 +110,7 @@ __device__ __noinline__ void normed_vector(const Token& t, Block& b, const Stage
       const uint32_t g = threadIdx.x + i * kThreads;
       if ((g & ~31u) * 4 < n) quantise(vector, g * 4, v[i], n);
     }
-  __syncthreads();
+  sync();
 }
 
 // A vector as it is.
@@ -167,7 +127,6 @@ __device__ __noinline__ void plain_vector(const Token& t, Block& b, const Stage&
       const uint32_t c = (g0 + i * kThreads) * 4;
       v[i] = c < n ? load4(x, c) : float4{0, 0, 0, 0};
     }
-    if (g0 == threadIdx.x) ask_for_more(b);
 #pragma unroll
     for (uint32_t i = 0; i < kHeld; i++) {
       const uint32_t g = g0 + i * kThreads;
@@ -176,45 +135,62 @@ __device__ __noinline__ void plain_vector(const Token& t, Block& b, const Stage&
       if (want_quantised) quantise(vector, g * 4, v[i], n);
     }
   }
-  __syncthreads();
+  sync();
 }
 
-// All heads' attention, of which flash-decoding left parts.
+// A predictor's hidden vector, for its second factor.
+__device__ __noinline__ void short_vector(const Token& t, const float* x, uint32_t n, uint32_t relu) {
+  HUNCH_SHARED(t);
+  const Vector vector = vector_of(t);
+#pragma unroll 1
+  for (uint32_t g = threadIdx.x; (g & ~31u) * 4 < n; g += kThreads) {
+    float4 v = g * 4 < n ? load4(x, g * 4) : float4{0, 0, 0, 0};
+    if (relu) v = {fmaxf(v.x, 0.0f), fmaxf(v.y, 0.0f), fmaxf(v.z, 0.0f), fmaxf(v.w, 0.0f)};
+    quantise(vector, g * 4, v, n);
+  }
+  sync();
+}
+
+// Columns [c, c + 4) of a head's attention, of which flash-decoding left parts: what they weigh and what they hold is asked for together.
+__device__ inline float4 joined(const Token& t, uint32_t head, uint32_t c, uint32_t splits) {
+  const float *max = t.part_max + head * t.max_splits, *sum = t.part_sum + head * t.max_splits, *acc = t.part_acc + (size_t)head * t.max_splits * t.head_width + c;
+  float top = -INFINITY, total = 0;
+  float4 v = {0, 0, 0, 0};
+#pragma unroll 1
+  for (uint32_t k0 = 0; k0 < splits; k0 += 4) {
+    float m[4], s[4];
+    float4 a[4];
+#pragma unroll
+    for (uint32_t k = 0; k < 4; k++) {
+      const uint32_t at = min(k0 + k, splits - 1);
+      m[k] = k0 + k < splits ? max[at] : -INFINITY, s[k] = sum[at], a[k] = load4(acc, at * t.head_width);
+    }
+    const float higher = fmaxf(fmaxf(fmaxf(m[0], m[1]), fmaxf(m[2], m[3])), top), keep = exp2f(top - higher);
+    total *= keep, v.x *= keep, v.y *= keep, v.z *= keep, v.w *= keep;
+#pragma unroll
+    for (uint32_t k = 0; k < 4; k++) {
+      const float w = exp2f(m[k] - higher);
+      total += w * s[k], v.x += w * a[k].x, v.y += w * a[k].y, v.z += w * a[k].z, v.w += w * a[k].w;
+    }
+    top = higher;
+  }
+  const float inverse = __fdividef(1.0f, total);
+  return {v.x * inverse, v.y * inverse, v.z * inverse, v.w * inverse};
+}
+
+// All heads' attention.
 __device__ __noinline__ void joined_vector(const Token& t, Block& b, const Stage& s) {
   HUNCH_SHARED(t), HUNCH_SHARED(b), HUNCH_SHARED(s);
   const uint32_t splits = attention_splits(t, s, b.position), n = s.n, hw = t.head_width;
-  weigh_parts(t, b, splits);
   const Vector vector = vector_of(t);
-#pragma unroll 1
-  for (uint32_t g0 = threadIdx.x; (g0 & ~31u) * 4 < n; g0 += kHeld * kThreads) {
-    const float* acc[kHeld];
-    const float* weight[kHeld];
-    float4 v[kHeld];
-#pragma unroll
-    for (uint32_t i = 0; i < kHeld; i++) {
-      const uint32_t c = min((g0 + i * kThreads) * 4, n - 4), head = divided(c, hw);
-      acc[i] = t.part_acc + (size_t)head * t.max_splits * hw + (c - head * hw);
-      weight[i] = b.sums + head * splits;
-      v[i] = {0, 0, 0, 0};
-    }
 #pragma unroll 2
-    for (uint32_t k = 0; k < splits; k++)
-#pragma unroll
-      for (uint32_t i = 0; i < kHeld; i++) {
-        const float4 a = load4(acc[i], k * hw);
-        const float w = weight[i][k];
-        v[i].x += w * a.x, v[i].y += w * a.y, v[i].z += w * a.z, v[i].w += w * a.w;
-      }
-    if (g0 == threadIdx.x) ask_for_more(b);
-#pragma unroll
-    for (uint32_t i = 0; i < kHeld; i++) {
-      const uint32_t g = g0 + i * kThreads;
-      if ((g & ~31u) * 4 >= n) continue;
-      if (s.want_float && g * 4 < n) vector.f[float_place(g * 4)] = v[i];
-      if (s.want_quantised) quantise(vector, g * 4, g * 4 < n ? v[i] : float4{0, 0, 0, 0}, n);
-    }
+  for (uint32_t g = threadIdx.x; (g & ~31u) * 4 < n; g += kThreads) {
+    const uint32_t c = min(g * 4, n - 4), head = divided(c, hw);
+    const float4 v = joined(t, head, c - head * hw, splits);
+    if (s.want_float && g * 4 < n) vector.f[float_place(g * 4)] = v;
+    if (s.want_quantised) quantise(vector, g * 4, g * 4 < n ? v : float4{0, 0, 0, 0}, n);
   }
-  __syncthreads();
+  sync();
 }
 
 __device__ __noinline__ void any_vector(const Token& t, Block& b, const Stage& s, NormAhead ahead);
@@ -233,24 +209,12 @@ __device__ __noinline__ void any_vector(const Token& t, Block& b, const Stage& s
   const float inverse = 1.0f / (float)n;
   uint32_t splits = 1, length = n;
   const bool direct = s.source == Source::vector && !s.want_float;  // long vectors that only quantised rows read are not kept in floats
-  if (s.choose_heads) choose_heads(t, b, s);
   if (s.source == Source::attention) {
     splits = attention_splits(t, s, b.position);
-    if (s.kept_heads) {
-#pragma unroll 1
-      for (uint32_t i = threadIdx.x; i <= t.heads; i += kThreads) b.kept[i] = s.kept_heads[i];
-      __syncthreads();
-      length = b.kept[0] * t.head_width;
-    }
-    weigh_parts(t, b, splits);
+    if (s.kept_heads) length = b.kept[0] * t.head_width;
   }
-  const bool branched = s.branch || s.branch_fixed, normed = s.norm.weight != nullptr;
-  const auto branch4 = [&](uint32_t c) {
-    if (s.branch) return load4(s.branch, c);
-    constexpr float unit = 1.0f / 4294967296.0f;
-    const longlong2 a = *reinterpret_cast<const longlong2*>(s.branch_fixed + c), d = *reinterpret_cast<const longlong2*>(s.branch_fixed + c + 2);
-    return float4{(float)a.x * unit, (float)a.y * unit, (float)d.x * unit, (float)d.y * unit};
-  };
+  const bool branched = s.branch, normed = s.norm.weight != nullptr;
+  const auto branch4 = [&](uint32_t c) { return load4(s.branch, c); };
   float branch_scale = 1;
   if (branched && s.branch_norm.weight) {
     float sum = 0;
@@ -273,26 +237,12 @@ __device__ __noinline__ void any_vector(const Token& t, Block& b, const Stage& s
         v[i] = {0, 0, 0, 0};
         if ((g0 + i * kThreads) * 4 < length) v[i] = embedded(s, token, b.position + s.position_offset, (g0 + i * kThreads) * 4);
       }
-    } else if (s.source == Source::attention) {  // joins what flash-decoding left in parts
-      const float* acc[kHeld];
-      const float* weight[kHeld];
-#pragma unroll
+    } else if (s.source == Source::attention) {
+#pragma unroll 1
       for (uint32_t i = 0; i < kHeld; i++) {
         const uint32_t c = (g0 + i * kThreads) * 4, place = divided(c, t.head_width);
-        const uint32_t head = c >= length ? 0 : s.kept_heads ? b.kept[1 + place] : place;
-        acc[i] = t.part_acc + (size_t)head * t.max_splits * t.head_width + (c - place * t.head_width);
-        weight[i] = b.sums + head * splits;
-        v[i] = {0, 0, 0, 0};
+        v[i] = c < length ? joined(t, s.kept_heads ? b.kept[1 + place] : place, c - place * t.head_width, splits) : float4{0, 0, 0, 0};
       }
-#pragma unroll 1
-      for (uint32_t k = 0; k < splits; k++)
-#pragma unroll
-        for (uint32_t i = 0; i < kHeld; i++) {
-          if ((g0 + i * kThreads) * 4 >= length) continue;
-          const float4 a = load4(acc[i], k * t.head_width);
-          const float w = weight[i][k];
-          v[i].x += w * a.x, v[i].y += w * a.y, v[i].z += w * a.z, v[i].w += w * a.w;
-        }
     } else {
 #pragma unroll
       for (uint32_t i = 0; i < kHeld; i++) v[i] = (g0 + i * kThreads) * 4 < length ? load4(s.x, (g0 + i * kThreads) * 4) : float4{0, 0, 0, 0};
@@ -380,7 +330,7 @@ __device__ __noinline__ void any_vector(const Token& t, Block& b, const Stage& s
       if (s.want_quantised) quantise(vector, g * 4, u, length);
     }
   }
-  __syncthreads();
+  sync();
 }
 
 }  // namespace hunch::cuda

@@ -47,8 +47,6 @@ Status Device::open(int index, std::shared_ptr<Device>& out) {
   d->DeviceGetAttribute(&l2, 38, device->device_);  // CU_DEVICE_ATTRIBUTE_L2_CACHE_SIZE
   device->l2_bytes = (uint32_t)std::max(0, l2);
   device->blocks = (uint32_t)std::min(chosen->multiprocessors, 256);
-  const int capability = chosen->major * 10 + chosen->minor;
-  device->deep_ring = capability == 80 || capability == 90 || capability == 100;
   out = std::move(device);
   return Status::fine();
 }

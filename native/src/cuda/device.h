@@ -19,7 +19,6 @@ class Device {
   uint32_t blocks = 0;         // of the token kernel: one a multiprocessor
   uint32_t shared_limit = 0;   // bytes that a block may ask for, beside its own
   uint32_t l2_bytes = 0;
-  bool deep_ring = false;      // kernels/cuda/common.cuh: kDeepRing
   void* token = nullptr;
   void enter() const { d.CtxSetCurrent(context_); }
   uint64_t free_memory() const;

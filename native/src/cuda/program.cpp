@@ -16,9 +16,43 @@ Matrix rows_of(Matrix m, uint32_t begin, uint32_t rows) {
   return m;
 }
 
+uint32_t row_bytes(const Matrix& m) { return (m.pieces * piece_bytes(m.format) + 15) / 16 * 16; }
+
+// How rows go through a ring with slots of so many bytes, where a block has about `count` of them: what ends first, in cycles. A chunk (32 pieces) of a row takes about
+// 20 instructions, the vector's beside it 4, a tile 100, whatever the format, and an instruction 2 cycles. Asking takes 150 cycles a tile and, where it has more than one, 100 a copy.
+Tiles tiles_for(const Matrix& m, uint32_t count, uint32_t slot) {
+  if (!m.data) return {};
+  const uint32_t row = row_bytes(m), chunks = (m.pieces + 31) / 32;
+  const uint32_t run = m.pair == 0 ? (m.stride == row ? 0u : 1u) : m.pair == row && m.stride == 2 * row ? 0u : m.pair == row ? 2u : 1u;
+  count = std::max(1u, count);
+  Tiles best{};
+  uint64_t least = UINT64_MAX;
+  for (uint32_t rows = 1; rows <= 8; rows *= 2)
+    for (uint32_t parts = 1; parts <= chunks; parts++) {
+      const uint32_t per = (chunks + parts - 1) / parts, piece = std::min(per * 32, m.pieces), bytes = (piece * piece_bytes(m.format) + 15) / 16 * 16;
+      if ((chunks + per - 1) / per != parts || bytes * rows > slot) continue;
+      const uint64_t copies = parts > 1 ? rows * (side_bytes(m.format) ? 2 : 1) : run == 0 ? 1 : run == 2 ? (rows + 1) / 2 : rows;
+      const uint64_t tiles = (uint64_t)(count + rows - 1) / rows * parts, rounds = (tiles + kWarps - 1) / kWarps;
+      const uint64_t computing = rounds * 2 * (100 + per * (20 * rows + 4)), asking = tiles * (150 + (copies > 1 ? copies * 100 : 0)), cost = std::max(computing, asking);
+      if (cost < least) least = cost, best = {rows, parts, per * 32, row, run};
+    }
+  return best;
+}
+// Rows that a list chooses: `most` at once.
+Tiles chosen_tiles(const Matrix& m, uint32_t most, uint32_t slot) {
+  if (!m.data) return {};
+  const uint32_t row = row_bytes(m);
+  Tiles t = tiles_for(m, most * kWarps, slot);
+  if (row * most <= slot) t = {most, 1, (m.pieces + 31) / 32 * 32, row, t.run};
+  else if (t.rows > most) t = tiles_for(m, 1, slot), t.rows = 1;
+  if (t.run == 0) t.run = 1;
+  return t;
+}
+
 class Builder {
  public:
-  Builder(const DeviceModel& model, const SessionBuffers& buffers, const Plan* plan) : m_(model), s_(model.spec), b_(buffers), plan_(plan) {}
+  Builder(const DeviceModel& model, const SessionBuffers& buffers, const Token& layout, const Plan* plan)
+      : m_(model), s_(model.spec), b_(buffers), plan_(plan), slot_(layout.slot_bytes), blocks_(model.memory.device().blocks) {}
 
   std::vector<Stage> build() {
     for (uint32_t i = 0; i < s_.layers; i++) layer(i);
@@ -45,7 +79,7 @@ class Builder {
   const DevicePredictor* head_predictor(uint32_t i) const {
     const LayerPlan* p = i < s_.layers ? plan_of(i) : nullptr;
     const bool whole_pieces = i < s_.layers && s_.head_width % piece_columns(m_.layers[i].o.format) == 0;
-    return p && p->head_threshold && whole_pieces && i < m_.heads.size() && m_.heads[i].present ? &m_.heads[i] : nullptr;
+    return p && p->head_threshold && whole_pieces && row_bytes(m_.layers[i].o) <= slot_ && i < m_.heads.size() && m_.heads[i].present ? &m_.heads[i] : nullptr;
   }
 
   // A stage that multiplies the normalised residual stream, to which a branch that is still apart is added.
@@ -64,11 +98,11 @@ class Builder {
       return s;
     }
     s.x = b_.x[at_];
-    if (!branch_ && !fixed_) return s;
-    s.branch = branch_, s.branch_fixed = fixed_, s.branch_norm = branch_norm_;
+    if (!branch_) return s;
+    s.branch = branch_, s.branch_norm = branch_norm_;
     at_ ^= 1;
     s.x_out = b_.x[at_];
-    branch_ = nullptr, fixed_ = nullptr, branch_norm_ = {};
+    branch_ = nullptr, branch_norm_ = {};
     return s;
   }
   Stage vector(const float* x, uint32_t n, bool relu = false) {
@@ -80,9 +114,10 @@ class Builder {
   }
   Segment& add(Stage& s, const Matrix& m, const float* bias, float* out, Epilogue e) {
     Segment& g = s.segment[s.segments++];
-    g = {m, bias, out, e, 0};
+    g = {m, tiles_for(m, m.rows / blocks_, slot_), bias, out, e, 0};
     return g;
   }
+  void by_heads(Segment& g) { g.by_heads = 1, g.tiles = chosen_tiles(g.matrix, g.tiles.rows, slot_); }
   // x += W · vector, or to a branch of its own where a norm comes between.
   void into_residual(Stage& s, const Matrix& m, const float* bias, const cuda::Norm& norm) {
     add(s, m, bias, norm.weight ? b_.branch : b_.x[at_], norm.weight ? Epilogue::store : Epilogue::add);
@@ -94,9 +129,8 @@ class Builder {
     };
     for (uint32_t i = 0; i < s.segments; i++) want(s.segment[i].matrix);
     if (s.neurons) want(s.first);
-    const bool branched = s.branch || s.branch_fixed;
-    if (s.source == Source::residual && !s.branch && (!s.branch_fixed || !s.branch_norm.weight) && !s.norm.bias && s.n <= kHeld * 4 * kThreads && !s.choose_heads) s.way = Way::normed;
-    if (s.source == Source::vector && !s.relu && !branched && !s.norm.weight) s.way = Way::plain;
+    if (s.source == Source::residual && !s.branch && !s.norm.bias && s.n <= kHeld * 4 * kThreads) s.way = Way::normed;
+    if (s.source == Source::vector && !s.relu && !s.norm.weight) s.way = Way::plain;
     if (s.source == Source::attention && !s.kept_heads) s.way = Way::joined;
     stages_.push_back(s);
   }
@@ -113,27 +147,29 @@ class Builder {
     }
     Stage a = residual(l.attention_norm);
     if (hp) {
-      a.choose_heads = 1;
+      // Before the barrier where another one lies between: the MLP before takes two stages.
+      const bool known = hp->source == PredictorSource::previous && i > 0 && route(i - 1) == MlpRoute::dense && m_.layers[i - 1].down.data;
+      a.choose_heads = known ? 2 : 1;
       a.heads = {hp->head_b, hp->bias, b_.head_hidden[i & 1], b_.thresholds + 3 * i + 2, hp->rank, hp->relu};
-      a.kept_heads = b_.kept;
+      a.kept_heads = 1;
       a.heads_counted = b_.counted + s_.layers + i;
     }
+    // Queries whose heads are chosen come last: their rows are known last.
     if (l.attention_parts == 1 && !hp) {
       add(a, l.qkv[0], l.qkv_bias, b_.qkv, Epilogue::store);
     } else if (l.attention_parts == 1) {
-      add(a, rows_of(l.qkv[0], 0, q_rows), l.qkv_bias, b_.qkv, Epilogue::store).by_heads = 1;
       add(a, rows_of(l.qkv[0], q_rows, 2 * kv_rows), l.qkv_bias ? l.qkv_bias + q_rows : nullptr, b_.qkv + q_rows, Epilogue::store);
     } else {
       const uint32_t from[3] = {0, q_rows, q_rows + kv_rows};
-      for (uint32_t k = 0; k < 3; k++) add(a, l.qkv[k], l.qkv_bias ? l.qkv_bias + from[k] : nullptr, b_.qkv + from[k], Epilogue::store).by_heads = hp && k == 0;
+      for (uint32_t k = hp ? 1 : 0; k < 3; k++) add(a, l.qkv[k], l.qkv_bias ? l.qkv_bias + from[k] : nullptr, b_.qkv + from[k], Epilogue::store);
     }
     if (p && p->source == PredictorSource::attention) add(a, p->a, nullptr, b_.mlp_hidden[i & 1], Epilogue::store);
+    if (hp) by_heads(add(a, rows_of(l.qkv[0], 0, q_rows), l.qkv_bias, b_.qkv, Epilogue::store));
     push(a);
 
-    const bool early = p && p->source != PredictorSource::same;
-    Stage t = early ? vector(b_.mlp_hidden[i & 1], p->rank, p->relu) : Stage{};
+    Stage t{};
     t.attention = 1;
-    t.most_splits = early ? std::max(1u, b_.max_splits / 2) : b_.max_splits;  // half of the blocks score neurons meanwhile
+    t.most_splits = b_.max_splits;
     t.qkv = b_.qkv;
     const size_t cache = (size_t)i * s_.kv_heads * b_.context * hw;
     t.keys = b_.keys + cache, t.values = b_.values + cache;
@@ -142,31 +178,27 @@ class Builder {
     t.rope_width = s_.rope_width, t.neox = m_.traits.rope == RopeStyle::neox;
     t.window = l.windowed ? s_.window : 0;
     t.query_scale = (s_.attention_scale > 0 ? s_.attention_scale : 1.0f / std::sqrt((float)hw)) * kLog2E;
-    if (hp) t.kept_heads = b_.kept;
-    t.clear = b_.fixed, t.clear_n = s_.width;
-    if (early) {
-      t.behind_attention = 1;
-      t.lists = b_.lists, t.thresholds = b_.thresholds + 3 * i;
-      add(t, p->b, p->bias, nullptr, Epilogue::score);
-    }
-    // The weights of the MLP, as far as half of the cache holds them; the ring takes the output projection by itself.
-    const Matrix& next = route(i) == MlpRoute::dense && l.down.data ? l.gate_up : l.first;
-    if (route(i) == MlpRoute::dense) {
-      t.ahead = next.data;
-      t.ahead_rows = next.pair ? next.rows / 2 : next.rows, t.ahead_stride = next.stride;
-      t.ahead_bytes = m_.memory.device().l2_bytes / 3;
-    }
+    t.kept_heads = hp != nullptr;
     push(t);
 
     Stage o{};
     o.source = Source::attention, o.n = q_rows, o.window = t.window, o.most_splits = t.most_splits;
-    if (hp) o.kept_heads = b_.kept;
+    o.kept_heads = hp != nullptr;
+    // What a predictor said two stages ago becomes the blocks' lists while they wait for attention.
+    if (p && p->source != PredictorSource::same) {
+      o.scores = scores(i, *p, true);
+      o.thresholds = b_.thresholds + 3 * i;
+    }
     into_residual(o, l.o, l.o_bias, l.post_attention_norm);
+    if (hp) o.segment[0].tiles = chosen_tiles(l.o, 1, slot_);
     push(o);
 
     mlp(i, l, p);
   }
 
+  Scores scores(uint32_t i, const DevicePredictor& p, bool early) const {
+    return {p.b, tiles_for(p.b, p.b.rows / blocks_, slot_), p.bias, b_.mlp_hidden[i & 1], p.rank, p.relu, early};
+  }
   // First factors of the next layer's predictors, which read this MLP's input.
   void look_ahead(Stage& s, uint32_t next) {
     if (const DevicePredictor* p = mlp_predictor(next); p && p->source == PredictorSource::previous) add(s, p->a, nullptr, b_.mlp_hidden[next & 1], Epilogue::store);
@@ -174,14 +206,22 @@ class Builder {
   }
   void neurons(Stage& s, uint32_t i, const DeviceLayer& l, uint32_t kind) {
     s.neurons = kind;
-    s.early_list = kind == 2 || (kind == 3 && m_.mlp[i].source != PredictorSource::same);
     s.first = l.first, s.up = l.up, s.down = l.down_rows;
-    s.up_bias = l.up_bias, s.down_bias = l.down_bias;
+    s.first_tiles = chosen_tiles(l.first, l.first.pair ? 2 : 1, slot_), s.up_tiles = chosen_tiles(l.up, 1, slot_), s.down_tiles = chosen_tiles(l.down_rows, kDownRows, slot_);
+    s.up_bias = l.up_bias;
     s.thresholds = b_.thresholds + 3 * i;
-    s.lists = b_.lists;
-    s.sums = b_.fixed;
+    s.partials = b_.partials;
     s.neurons_counted = b_.counted + i;
-    fixed_ = b_.fixed, branch_norm_ = l.post_ffn_norm;
+  }
+  // The neurons' stage is complete: the sum of its parts follows.
+  void push_neurons(Stage& s, const DeviceLayer& l) {
+    push(s);
+    Stage sum{};
+    sum.sum_partials = 1, sum.partials = b_.partials, sum.down_bias = l.down_bias;
+    const bool apart = l.post_ffn_norm.weight;
+    sum.x_out = apart ? b_.branch : b_.x[at_], sum.into_residual = !apart;
+    push(sum);
+    if (apart) branch_ = b_.branch, branch_norm_ = l.post_ffn_norm;
   }
 
   void mlp(uint32_t i, const DeviceLayer& l, const DevicePredictor* p) {
@@ -200,54 +240,51 @@ class Builder {
       Stage d = residual(l.ffn_norm);
       look_ahead(d, i + 1);
       neurons(d, i, l, 2);
-      push(d);
+      push_neurons(d, l);
       return;
     }
     if (r == MlpRoute::predicted && p->source != PredictorSource::same) {
       Stage d = residual(l.ffn_norm);
       look_ahead(d, i + 1);
       neurons(d, i, l, 3);
-      push(d);
+      push_neurons(d, l);
       return;
     }
-    Stage d = residual(l.ffn_norm);
     if (r == MlpRoute::exact) {
+      Stage d = residual(l.ffn_norm);
+      look_ahead(d, i + 1);
       Matrix gates = l.first;
       if (gates.pair) gates.pair = 0, gates.rows /= 2;
       add(d, gates, nullptr, nullptr, Epilogue::select);
-      d.lists = b_.lists, d.thresholds = b_.thresholds + 3 * i;
-      d.up_bias = l.up_bias;
-      look_ahead(d, i + 1);
-      push(d);
-    } else {
-      add(d, p->a, nullptr, b_.mlp_hidden[i & 1], Epilogue::store);
-      look_ahead(d, i + 1);
-      push(d);
-      Stage score = vector(b_.mlp_hidden[i & 1], p->rank, p->relu);
-      score.lists = b_.lists, score.thresholds = b_.thresholds + 3 * i;
-      add(score, p->b, p->bias, nullptr, Epilogue::score);
-      push(score);
+      neurons(d, i, l, 1);
+      push_neurons(d, l);
+      return;
     }
+    Stage d = residual(l.ffn_norm);
+    add(d, p->a, nullptr, b_.mlp_hidden[i & 1], Epilogue::store);
+    look_ahead(d, i + 1);
+    push(d);
     Stage e = residual(l.ffn_norm);
-    neurons(e, i, l, r == MlpRoute::exact ? 1 : 3);
-    push(e);
+    e.scores = scores(i, *p, false);
+    neurons(e, i, l, 3);
+    push_neurons(e, l);
   }
 
   const DeviceModel& m_;
   const ModelSpec& s_;
   const SessionBuffers& b_;
   const Plan* plan_;
+  const uint32_t slot_, blocks_;
   std::vector<Stage> stages_;
   uint32_t at_ = 0;
   bool started_ = false;
   const float* branch_ = nullptr;
-  const long long* fixed_ = nullptr;
   cuda::Norm branch_norm_{};
 };
 
 }  // namespace
 
-std::vector<Stage> build_program(const DeviceModel& model, const SessionBuffers& b, const Plan* plan) { return Builder(model, b, plan).build(); }
+std::vector<Stage> build_program(const DeviceModel& model, const SessionBuffers& b, const Token& layout, const Plan* plan) { return Builder(model, b, layout, plan).build(); }
 
 std::vector<float> thresholds_of(const DeviceModel& model, const Plan* plan) {
   std::vector<float> out((size_t)model.spec.layers * 3, 0.0f);
@@ -279,14 +316,26 @@ Status lay_out(const DeviceModel& model, Token& t) {
   t.at_float = 0;
   t.at_quants = t.max_float * 4;
   t.at_scales = t.at_quants + t.max_quantised;
-  t.at_ring = up(t.at_scales + t.max_quantised / 32 * 8, 128);
-  t.at_acc = t.at_ring + kWarps * ring_bytes(model.memory.device().deep_ring);
   const uint32_t group = s.heads / s.kv_heads, at_once = group == 1 ? 1 : 4;
   const uint32_t attention = up((group + 1) * s.head_width * 4, 16) + kWarps * at_once * (s.head_width + 2) * 4;
-  t.shared_bytes = std::max(t.at_acc + up(s.width, 4) * 4, attention);
-  if (t.shared_bytes > model.memory.device().shared_limit)
-    return Status::error("model-unsupported", "The model " + s.path + " is too wide for this GPU: a block would need " + std::to_string(t.shared_bytes >> 10) + " KB of shared memory, it has " +
-                                                  std::to_string(model.memory.device().shared_limit >> 10) + ". Choose a quantised version, or run on the CPU.");
+  t.at_acc = up(std::max(t.at_scales + t.max_quantised / 32 * 8, attention), 128);  // attention has no vector
+  const Device& device = model.memory.device();
+  uint32_t acc = 0;
+  for (const DeviceLayer& l : model.layers)
+    if (l.by_neuron) {
+      acc = std::max(acc, l.down_rows.pieces * piece_columns(l.down_rows.format) * 4);
+      if ((s.ffn_width + device.blocks - 1) / device.blocks > kOwn || s.width > kMaxWidth)
+        return Status::error("model-unsupported", "The model " + s.path + " has more neurons a layer than this GPU's multiprocessors can choose from. Run it on the CPU.");
+    }
+  t.at_ring = up(t.at_acc + acc, 128);
+  constexpr uint32_t least = 2048;  // holds 32 pieces of any format
+  const uint32_t room = device.shared_limit > t.at_ring ? device.shared_limit - t.at_ring : 0;
+  if (room < kWarps * least)
+    return Status::error("model-unsupported", "The model " + s.path + " is too wide for this GPU: a block would need " + std::to_string((t.at_ring + kWarps * least) >> 10) + " KB of shared memory, it has " +
+                                                  std::to_string(device.shared_limit >> 10) + ". Choose a quantised version, or run on the CPU.");
+  t.slots = room / (2 * kWarps) >= least ? 2 * kWarps : kWarps;  // a warp has one to work on and one that fills
+  t.slot_bytes = room / t.slots / 128 * 128;
+  t.shared_bytes = t.at_ring + t.slots * t.slot_bytes;
   return Status::fine();
 }
 

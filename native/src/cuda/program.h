@@ -9,12 +9,10 @@ namespace hunch::cuda {
 struct SessionBuffers {
   float* x[2] = {};            // [width] the residual stream, in turns
   float* branch = nullptr;     // [width]
-  long long* fixed = nullptr;  // [width] sums of MLPs by neuron
+  float* partials = nullptr;   // [blocks][width] of MLPs by neuron
   float* qkv = nullptr;
   float* hidden = nullptr;     // [ffn_width]
   float *mlp_hidden[2] = {}, *head_hidden[2] = {};  // [rank] of predictors, by layer in turns
-  uint32_t* kept = nullptr;    // [1 + heads]
-  Lists lists{};
   uint16_t *keys = nullptr, *values = nullptr;  // [layers][kv_heads][context][head_width]
   float *cosine = nullptr, *sine = nullptr, *window_cosine = nullptr, *window_sine = nullptr;
   float* thresholds = nullptr;  // [layers][3] gate, score, head
@@ -23,14 +21,15 @@ struct SessionBuffers {
   uint32_t context = 0, max_splits = 1;
 };
 
-// plan: null = dense.
-std::vector<Stage> build_program(const DeviceModel& model, const SessionBuffers& b, const Plan* plan);
+// plan: null = dense. layout: of lay_out().
+std::vector<Stage> build_program(const DeviceModel& model, const SessionBuffers& b, const Token& layout, const Plan* plan);
 // [layers][3]; what a plan says in numbers, as opposed to routes.
 std::vector<float> thresholds_of(const DeviceModel& model, const Plan* plan);
 // Two plans with the same routes need the same stages.
 bool same_routes(const Plan* a, const Plan* b);
 
-// Where things lie in a block's shared memory; the sizes are those of all the stages that any plan may use. Errors: model-unsupported.
+// Where things lie in a block's shared memory and how large the ring's slots are; the sizes are those of all the stages that any plan may use.
+// Errors: model-unsupported.
 Status lay_out(const DeviceModel& model, Token& t);
 
 }  // namespace hunch::cuda

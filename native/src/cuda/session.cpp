@@ -25,17 +25,10 @@ Status DeviceSession::open(std::shared_ptr<DeviceModel> model, uint32_t context,
   const char* what = "the context";
   for (float*& x : b.x) x = memory.array<float>(m.width, what);
   b.branch = memory.array<float>(m.width, what);
-  b.fixed = memory.array<long long>(m.width, what);
+  if (std::any_of(s->model_->layers.begin(), s->model_->layers.end(), [](const DeviceLayer& l) { return l.by_neuron; })) b.partials = memory.array<float>((size_t)blocks * m.width, what);
   b.qkv = memory.array<float>((size_t)(m.heads + 2 * m.kv_heads) * hw, what);
   b.hidden = memory.array<float>(m.ffn_width, what);
   for (int i = 0; i < 2; i++) b.mlp_hidden[i] = memory.array<float>(4096 + 32, what), b.head_hidden[i] = memory.array<float>(4096 + 32, what);
-  b.kept = memory.array<uint32_t>(1 + m.heads, what);
-  if (std::any_of(s->model_->layers.begin(), s->model_->layers.end(), [](const DeviceLayer& l) { return l.by_neuron; })) {
-    b.lists.capacity = m.ffn_width;
-    b.lists.count = memory.array<uint32_t>(blocks, what);
-    b.lists.item = memory.array<uint32_t>((size_t)blocks * m.ffn_width, what);
-    b.lists.value = memory.array<float>((size_t)blocks * m.ffn_width, what);
-  }
   const size_t cache = (size_t)m.layers * m.kv_heads * context * hw;
   b.keys = memory.array<uint16_t>(cache, what), b.values = memory.array<uint16_t>(cache, what);
   if (s->model_->traits.rope != RopeStyle::none) {
@@ -92,7 +85,7 @@ Status DeviceSession::open(std::shared_ptr<DeviceModel> model, uint32_t context,
   Result r = d.StreamBeginCapture(s->stream_, 2);  // relaxed: other threads may go on
   if (r == kSuccess) {
     void* arguments[] = {&t};
-    r = d.LaunchCooperativeKernel(device.token, device.blocks, 1, 1, kThreads, 1, 1, t.shared_bytes, s->stream_, arguments);
+    r = d.LaunchCooperativeKernel(device.token, device.blocks, 1, 1, kBlockThreads, 1, 1, t.shared_bytes, s->stream_, arguments);
     const Result end = d.StreamEndCapture(s->stream_, &graph);
     if (r == kSuccess) r = end;
   }
@@ -112,7 +105,7 @@ DeviceSession::~DeviceSession() {
 }
 
 Status DeviceSession::rebuild() {
-  const std::vector<Stage> stages = build_program(*model_, b_, plan_ ? &*plan_ : nullptr);
+  const std::vector<Stage> stages = build_program(*model_, b_, token_, plan_ ? &*plan_ : nullptr);
   if (stages.size() > stage_room_) return Status::error("internal", "The GPU's list of stages is longer than its room.");
   if (Status s = memory_.copy(reinterpret_cast<DevicePointer>(stages_), stages.data(), stages.size() * sizeof(Stage)); !s.ok()) return s;
   stage_count_ = (int32_t)stages.size();

@@ -1,0 +1,200 @@
+// The block's weights as one stream: a warp that does nothing else asks for them, tile by tile, into a ring in shared memory, as far ahead as the ring holds. It
+// goes on through barriers and from one stage into the next, since weights depend on nothing but (where a list chooses them) on that list.
+// From sm_90 on the copies are bulk ones, a few for a tile; before, 16 bytes a lane.
+#pragma once
+
+#include "block.cuh"
+
+namespace hunch::cuda {
+
+struct Stream {
+  const Token& t;
+  Block& b;
+  const uint32_t lane = threadIdx.x % 32;
+  uint32_t slot = 0, parity = 0;  // of the next tile
+
+  __device__ uint8_t* place() const { return shared_memory() + t.at_ring + slot * t.slot_bytes; }
+  // The slot is free again. False: the kernel is ending.
+  __device__ bool room() const { return pass(&b.empty[slot], parity ^ 1, &b.broken); }
+  __device__ void next() {
+    if (++slot == t.slots) slot = 0, parity ^= 1;
+  }
+
+  // One tile of `pieces` copies: copy i, of `bytes` (a multiple of 16), from `from(i)` to place() + `to(i)`.
+  template <class From, class To, class Bytes>
+  __device__ void send(Gate* gate, uint8_t* base, uint32_t copies, uint32_t total, From&& from, To&& to, Bytes&& bytes) {
+#if HUNCH_BULK
+    if (lane == 0) expect(gate, total);
+    __syncwarp();
+    for (uint32_t i = lane; i < copies; i += 32) copy_bulk(base + to(i), from(i), bytes(i), gate);
+#else
+    for (uint32_t i = 0; i < copies; i++) {
+      const uint8_t* source = from(i);
+      uint8_t* target = base + to(i);
+      const uint32_t n = bytes(i);
+      for (uint32_t at = lane * 16; at < n; at += 512) copy16(target + at, source + at);
+    }
+    join_gate(gate);
+#endif
+  }
+
+  // Rows that lie side by side: what must be fast.
+  __device__ bool whole(const uint8_t* from, uint32_t most, uint32_t left) {
+    uint8_t* const ring = shared_memory() + t.at_ring;
+    const uint32_t slots = t.slots, slot_bytes = t.slot_bytes;
+#if HUNCH_BULK
+#pragma unroll 1
+    for (; left > 0;) {
+      const uint32_t n = min(most, left);
+      if (!room()) return false;
+      if (lane == 0) {
+        expect(&b.full[slot], n);
+        copy_bulk(ring + slot * slot_bytes, from, n, &b.full[slot]);
+      }
+      from += n, left -= n;
+      if (++slot == slots) slot = 0, parity ^= 1;
+    }
+#else
+#pragma unroll 1
+    for (; left > 0;) {
+      const uint32_t n = min(most, left);
+      if (!room()) return false;
+#pragma unroll 4
+      for (uint32_t at = lane * 16; at < n; at += 512) copy16(ring + slot * slot_bytes + at, from + at);
+      join_gate(&b.full[slot]);
+      from += n, left -= n;
+      if (++slot == slots) slot = 0, parity ^= 1;
+    }
+#endif
+    return true;
+  }
+
+  // `count` rows of a matrix. False: the kernel is ending.
+  __device__ bool rows(const Matrix& m, const Tiles& tiles, Rows which, uint32_t count) {
+    if (count == 0) return true;
+    if (tiles.run == 0 && tiles.parts == 1) return whole(row_of(m, which(0)), tiles.rows * tiles.row_bytes, count * tiles.row_bytes);
+    const uint32_t run = tiles.run == 0 ? 1 : tiles.run;
+#pragma unroll 1
+    for (uint32_t r0 = 0; r0 < count; r0 += tiles.rows) {
+      const uint32_t n = min(tiles.rows, count - r0);
+      if (tiles.parts == 1) {
+        if (!room()) return false;
+        send(
+            &b.full[slot], place(), run == 1 ? n : (n + run - 1) / run, n * tiles.row_bytes, [&](uint32_t i) { return row_of(m, which(r0 + i * run)); },
+            [&](uint32_t i) { return i * run * tiles.row_bytes; }, [&](uint32_t i) { return min(run, n - i * run) * tiles.row_bytes; });
+        next();
+        continue;
+      }
+      // A part of the columns of each: planes, then sides.
+      const uint32_t plane = 16 * planes(m.format), side = side_bytes(m.format), sides = m.pieces * plane, each = side ? 2 : 1;
+#pragma unroll 1
+      for (uint32_t first = 0; first < m.pieces; first += tiles.part_pieces) {
+        if (!room()) return false;
+        const uint32_t here = min(tiles.part_pieces, m.pieces - first), in_planes = here * plane, in_sides = (here * side + 15) / 16 * 16;
+        send(
+            &b.full[slot], place(), n * each, n * (in_planes + in_sides),
+            [&](uint32_t i) { return row_of(m, which(r0 + (side ? i / 2 : i))) + (side && i % 2 ? sides + first * side : first * plane); },
+            [&](uint32_t i) { return (side ? i / 2 : i) * (in_planes + in_sides) + (side && i % 2 ? in_planes : 0); }, [&](uint32_t i) { return side && i % 2 ? in_sides : in_planes; });
+        next();
+      }
+    }
+    return true;
+  }
+
+  // Rows of which only the columns of the heads that are kept are read; they lie in the slot where the whole row would have them.
+  __device__ bool rows_of_heads(const Matrix& m, const Tiles& tiles, uint32_t begin, uint32_t count) {
+    const uint32_t each = t.head_width / piece_columns(m.format), used = b.kept[0] * each;
+    const uint32_t sides = m.pieces * 16 * planes(m.format), end = tiles.row_bytes;
+#pragma unroll 1
+    for (uint32_t r = 0; r < count; r++) {
+      if (!room()) return false;
+      const uint8_t* row = row_of(m, begin + r);
+      uint8_t* to = place();
+#pragma unroll 1
+      for (uint32_t v = lane; v < used; v += 32) {
+        const uint32_t h = divided(v, each), p = b.kept[1 + h] * each + (v - h * each), at = p / 32 * (512 * planes(m.format)) + p % 32 * 16;
+        copy16(to + at, row + at);
+        if (planes(m.format) == 2) copy16(to + at + plane_step(p, m.pieces), row + at + plane_step(p, m.pieces));
+      }
+#pragma unroll 1
+      for (uint32_t at = sides + lane * 16; at < end; at += 512) copy16(to + at, row + at);
+      join_gate(&b.full[slot]);
+      next();
+    }
+    return true;
+  }
+};
+
+__device__ inline void ask_for_stage(const Token& t, Block& b, Stream& stream, int i) {
+  const uint32_t at = (uint32_t)i % kStageSlots;
+  uint8_t* to = reinterpret_cast<uint8_t*>(&b.stage[at]);
+  const uint8_t* from = reinterpret_cast<const uint8_t*>(t.stages + i);
+  static_assert(sizeof(Stage) % 16 == 0);
+  stream.send(
+      &b.stage_full[at], to, 1, sizeof(Stage), [&](uint32_t) { return from; }, [](uint32_t) { return 0u; }, [](uint32_t) { return (uint32_t)sizeof(Stage); });
+}
+
+// The whole of a token's weights, by the warp that asks. Returns when all is asked for, or when the kernel is ending.
+__device__ __noinline__ void ask_for_token(const Token& t, Block& b, int count) {
+  HUNCH_SHARED(t), HUNCH_SHARED(b);
+  Stream stream{t, b};
+  uint32_t heads_parity = 0, list_parity = 0;
+  constexpr int kStagesAhead = kStageSlots - 2;
+#pragma unroll 1
+  for (int i = 0; i < min(count, kStagesAhead); i++) ask_for_stage(t, b, stream, i);
+#pragma unroll 1
+  for (int i = 0; i < count; i++) {
+    if (const int later = i + kStagesAhead; later < count) {
+      if (later >= (int)kStageSlots && !pass(&b.stage_empty[later % kStageSlots], (later / kStageSlots - 1) & 1, &b.broken)) return;
+      ask_for_stage(t, b, stream, later);
+    }
+    if (!pass(&b.stage_full[i % kStageSlots], i / kStageSlots & 1, &b.broken)) return;
+    const Stage& s = b.stage[i % kStageSlots];
+    HUNCH_SHARED(s);
+    if (s.logits && !b.with_logits) continue;
+    if (s.scores.matrix.data) {
+      const uint2 mine = own_neurons(s.scores.matrix.rows);
+      if (!stream.rows(s.scores.matrix, s.scores.tiles, {.begin = mine.x}, mine.y - mine.x)) return;
+    }
+    bool heads_open = s.choose_heads == 0;
+#pragma unroll 1
+    for (uint32_t j = 0; j < s.segments; j++) {
+      const Segment& g = s.segment[j];
+      if (g.by_heads && !heads_open) {
+        if (!pass(&b.heads_known, heads_parity, &b.broken)) return;
+        heads_open = true;
+      }
+      const uint2 mine = own_rows(t, b, g, j);
+      Rows which{.begin = mine.x};
+      if (g.by_heads) which.heads = b.kept + 1, which.head_width = t.head_width;
+      const bool columns = s.source == Source::attention && s.kept_heads;
+      if (columns ? !stream.rows_of_heads(g.matrix, g.tiles, mine.x, mine.y - mine.x) : !stream.rows(g.matrix, g.tiles, which, mine.y - mine.x)) return;
+    }
+    if (s.choose_heads) {
+      if (!heads_open && !pass(&b.heads_known, heads_parity, &b.broken)) return;
+      heads_parity ^= 1;
+    }
+    if (!s.neurons) continue;
+    const uint2 mine = own_neurons(s.down.rows);
+    Rows which{.begin = mine.x};
+    uint32_t n = mine.y - mine.x;
+    if (s.neurons != 2) {
+      if (!pass(&b.list_known, list_parity, &b.broken)) return;
+      list_parity ^= 1;
+      which.own = b.own, n = b.own_count;
+    }
+    Rows pairs = which;
+    pairs.paired = 1;
+    if (s.neurons == 1) {
+      if (s.gated && !stream.rows(s.up, s.up_tiles, which, n)) return;
+    } else if (s.gated) {
+      if (!which.own) pairs.begin *= 2;
+      if (!stream.rows(s.first, s.first_tiles, pairs, 2 * n)) return;
+    } else if (!stream.rows(s.first, s.first_tiles, which, n)) {
+      return;
+    }
+    if (!stream.rows(s.down, s.down_tiles, which, n)) return;
+  }
+}
+
+}  // namespace hunch::cuda
