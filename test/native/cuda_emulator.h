@@ -1,5 +1,5 @@
-// A driver without a GPU: its memory is the host's, and its one kernel is the list of stages in plain C++. A test double: it checks what the host
-// does (uploading, the stages, plans, sessions), not the kernels.
+// A driver without a GPU: its memory is the host's, its token kernel is the list of stages in plain C++, and the prompt's kernels are plain loops. A test double:
+// it checks what the host does (uploading, the stages, launches, plans, sessions), not the kernels.
 #pragma once
 
 #include "../../native/src/cuda/driver.h"
@@ -23,6 +23,9 @@ class FakeDriver {
   ~FakeDriver();
   FakeGpu& gpu();
 };
+
+// One launch of a kernel of kernels/cuda/prefill.cu (cuda_emulator_prefill.cpp); false: there is none of that name, or its grid does not cover its work.
+bool run_prefill_kernel(const std::string& name, unsigned grid_x, unsigned grid_y, const void* argument);
 
 // Cases that need a real GPU are skipped, not passed, where there is none.
 bool no_gpu();
