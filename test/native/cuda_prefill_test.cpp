@@ -207,6 +207,20 @@ TEST_CASE("cuda host: prompts in batches on the fake driver") {
   CHECK(fake.gpu().allocated == 0);
 }
 
+TEST_CASE("cuda host: products of every format by the kernels' source" * doctest::skip(!cuda::can_run_kernel_source())) {
+  cuda::FakeDriver fake;
+  fake.gpu().kernel_source = true;
+  products({1, 131});
+}
+TEST_CASE("cuda host: prompts in batches by the kernels' source" * doctest::skip(!cuda::can_run_kernel_source())) {
+  cuda::FakeDriver fake;
+  fake.gpu().kernel_source = true;
+  every_model(19);
+  model_case(windowed(50), 150, 256, 0);
+  same_bits_however_cut(90, {37, 64});
+  scores(40);
+}
+
 TEST_CASE("cuda host: without memory for batches, tokens run one by one") {
   cuda::FakeDriver fake;
   TinyOptions o;

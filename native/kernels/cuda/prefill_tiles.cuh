@@ -6,6 +6,8 @@
 
 namespace hunch::cuda {
 
+#ifndef HUNCH_ON_HOST  // test/native/cuda_on_host has them in C++
+
 // sums [16][8] += a [16][16] · b [16][8]
 __device__ inline void multiply_add(float (&sums)[4], const uint32_t (&a)[4], uint32_t b0, uint32_t b1) {
 #if !defined(__CUDA_ARCH__) || __CUDA_ARCH__ >= 800
@@ -50,6 +52,8 @@ __device__ inline void await() {
 __device__ inline void put(uint32_t to, const uint32_t* v) {
   asm volatile("st.shared.v4.u32 [%0], {%1,%2,%3,%4};" ::"r"(to), "r"(v[0]), "r"(v[1]), "r"(v[2]), "r"(v[3]) : "memory");
 }
+
+#endif
 
 __device__ inline __half2 as_halves(uint32_t v) { return *reinterpret_cast<const __half2*>(&v); }
 __device__ inline uint32_t as_word(__half2 v) { return *reinterpret_cast<const uint32_t*>(&v); }
