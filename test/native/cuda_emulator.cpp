@@ -329,11 +329,11 @@ const Driver& table() {
     d.EventSynchronize = [](void*) { return 0; };
     d.EventElapsedTime = [](float* ms, void*, void*) { return *ms = 1, 0; };
     d.EventDestroy = [](void*) { return 0; };
-    d.LaunchKernel = [](void* f, unsigned x, unsigned y, unsigned, unsigned threads, unsigned, unsigned, unsigned shared, void*, void** arguments, void**) {
+    d.LaunchKernel = [](void* f, unsigned x, unsigned y, unsigned z, unsigned threads, unsigned, unsigned, unsigned shared, void*, void** arguments, void**) {
       if (lost()) return 719;
       fake.launches++;
       const std::string& name = *static_cast<std::string*>(f);
-      return (fake.kernel_source ? run_kernel_source(name, x, y, threads, shared, arguments[0]) : run_prefill_kernel(name, x, y, arguments[0])) ? kSuccess : 1;
+      return (fake.kernel_source ? run_kernel_source(name, x, y, z, threads, shared, arguments[0]) : run_prefill_kernel(name, x, y, z, arguments[0])) ? kSuccess : 1;
     };
     d.LaunchCooperativeKernel = [](void*, unsigned, unsigned, unsigned, unsigned, unsigned, unsigned, unsigned, void*, void** arguments) {
       if (!capturing) return launch(*static_cast<Token*>(arguments[0]));

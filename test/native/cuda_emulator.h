@@ -26,11 +26,11 @@ class FakeDriver {
 };
 
 // One launch of a kernel of kernels/cuda/prefill.cu (cuda_emulator_prefill.cpp); false: there is none of that name, or its grid does not cover its work.
-bool run_prefill_kernel(const std::string& name, unsigned grid_x, unsigned grid_y, const void* argument);
+bool run_prefill_kernel(const std::string& name, unsigned grid_x, unsigned grid_y, unsigned grid_z, const void* argument);
 
 // The same by the kernel's own source, thread by thread; false also where it went wrong: a barrier that nobody reaches, shared memory beyond its bytes, two
 // rows of ldmatrix in one bank.
-bool run_kernel_source(const std::string& name, unsigned grid_x, unsigned grid_y, unsigned threads, unsigned shared_bytes, const void* argument);
+bool run_kernel_source(const std::string& name, unsigned grid_x, unsigned grid_y, unsigned grid_z, unsigned threads, unsigned shared_bytes, const void* argument);
 bool can_run_kernel_source();  // Linux on x86, without sanitizers
 
 // Cases that need a real GPU are skipped, not passed, where there is none.

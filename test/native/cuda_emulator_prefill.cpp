@@ -24,7 +24,9 @@ void norm(const NormLaunch& t, unsigned tokens) {
   for (unsigned i = 0; i < tokens; i++) {
     float* x = t.x + (size_t)i * t.n;
     if (t.branch) {
-      std::vector<float> branch(t.branch + (size_t)i * t.n, t.branch + (size_t)(i + 1) * t.n);
+      std::vector<float> branch(t.n, 0.0f);
+      for (uint32_t part = 0; part < t.parts; part++)
+        for (uint32_t c = 0; c < t.n; c++) branch[c] += t.branch[((size_t)part * tokens + i) * t.n + c];
       normalise(t.branch_norm, t.epsilon, branch);
       for (uint32_t c = 0; c < t.n; c++) x[c] += branch[c];
     }
@@ -39,7 +41,9 @@ void norm(const NormLaunch& t, unsigned tokens) {
   }
 }
 
-void multiply(const MultiplyLaunch& g, bool turned) {
+void multiply(const MultiplyLaunch& g, bool turned, uint32_t part, uint32_t parts) {
+  const uint32_t all = turned ? g.w.rows : g.w.cols, steps = (all + kTileColumns - 1) / kTileColumns;
+  const uint32_t begin = steps * part / parts * kTileColumns, end = std::min(all, steps * (part + 1) / parts * kTileColumns);
   const uint32_t columns = turned ? g.w.rows : g.w.cols, rows = turned ? g.w.cols : g.w.rows;
   std::vector<float> w((size_t)rows * columns);
   for (uint32_t r = 0; r < g.w.rows; r++) {
@@ -51,18 +55,18 @@ void multiply(const MultiplyLaunch& g, bool turned) {
     for (uint32_t c = 0; c < columns; c++) x[c] = f16_to_f32(g.x[(size_t)i * columns + c]) * (g.scale ? g.scale[i] : 1);
     for (uint32_t r = 0; r < rows; r++) {
       double sum = 0;
-      for (uint32_t c = 0; c < columns; c++) sum += (double)w[(size_t)r * columns + c] * x[c];
+      for (uint32_t c = begin; c < end; c++) sum += (double)w[(size_t)r * columns + c] * x[c];
       v[r] = (float)sum;
     }
-    float* out = g.out + (size_t)i * g.out_stride;
+    float* out = g.out + ((size_t)part * g.tokens + i) * g.out_stride;
     for (uint32_t r = 0; r < rows && g.epilogue != Epilogue::logits; r++) {
       if (g.epilogue == Epilogue::gate) {
         out[r / 2] = through(g.act, v[r], v[r + 1] + (g.bias ? g.bias[r / 2] : 0));
         r++;
         continue;
       }
-      const float y = v[r] + (g.bias ? g.bias[r] : 0);
-      out[r] = g.epilogue == Epilogue::add ? out[r] + y : g.epilogue == Epilogue::activate ? activated(g.act, y) : y;
+      const float y = v[r] + (g.bias && part == 0 ? g.bias[r] : 0);
+      out[r] = g.epilogue == Epilogue::activate ? activated(g.act, y) : y;
     }
     for (uint32_t part = 0; g.epilogue == Epilogue::logits && part * kScoreRows < rows; part++) {
       const size_t at = (size_t)part * g.tokens + i;
@@ -135,7 +139,7 @@ void score(const ScoreLaunch& t) {
 
 }  // namespace
 
-bool run_prefill_kernel(const std::string& name, unsigned x, unsigned y, const void* argument) {
+bool run_prefill_kernel(const std::string& name, unsigned x, unsigned y, unsigned z, const void* argument) {
   constexpr const char* formats[kFormats] = {"f32", "f16", "bf16", "nibbles", "nibbles_min", "fives", "bytes", "sixes"};
   if (name == "hunch_embed") return embed(*static_cast<const EmbedLaunch*>(argument), x), true;
   if (name == "hunch_norm") return norm(*static_cast<const NormLaunch*>(argument), x), true;
@@ -154,8 +158,8 @@ bool run_prefill_kernel(const std::string& name, unsigned x, unsigned y, const v
     const MultiplyLaunch& g = *static_cast<const MultiplyLaunch*>(argument);
     const std::string kind = turned ? "hunch_turned_" : "hunch_multiply_";
     if (!name.starts_with(kind)) continue;
-    multiply(g, turned);
-    return name == kind + formats[(uint32_t)g.w.format] && x * kTileTokens >= g.tokens && y * kTileRows >= (turned ? g.w.cols : g.w.rows);
+    for (unsigned part = 0; part < z; part++) multiply(g, turned, part, z);
+    return name == kind + formats[(uint32_t)g.w.format] && (z == 1 || g.epilogue == Epilogue::store) && x * kTileTokens >= g.tokens && y * kTileRows >= (turned ? g.w.cols : g.w.rows);
   }
   return false;
 }

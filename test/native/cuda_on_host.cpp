@@ -218,7 +218,7 @@ void put(uint32_t to, const uint32_t* v) {
 
 bool can_run_kernel_source() { return true; }
 
-bool run_kernel_source(const std::string& name, unsigned grid_x, unsigned grid_y, unsigned threads, unsigned shared_bytes, const void* argument) {
+bool run_kernel_source(const std::string& name, unsigned grid_x, unsigned grid_y, unsigned grid_z, unsigned threads, unsigned shared_bytes, const void* argument) {
   const auto with = [&](auto* kernel, const auto& t) { machine.kernel = [kernel, t] { kernel(t); }; };
   machine.kernel = nullptr;
   if (name == "hunch_embed") with(hunch_embed, *static_cast<const EmbedLaunch*>(argument));
@@ -241,13 +241,12 @@ bool run_kernel_source(const std::string& name, unsigned grid_x, unsigned grid_y
   HUNCH_FORMAT(sixes)
   if (!machine.kernel) return false;
   machine.shared_bytes = shared_bytes, machine.wrong = false;
-  gridDim = {grid_x, grid_y, 1};
-  for (unsigned y = 0; y < grid_y; y++)
-    for (unsigned x = 0; x < grid_x; x++) {
-      blockIdx = {x, y, 0};
-      machine.late = (x + y) % 2;  // copies come as late or as early as they may, threads run in this order or in that
-      if (!run_block(threads, (x + y) % 2) || machine.wrong) return false;
-    }
+  gridDim = {grid_x, grid_y, grid_z};
+  for (unsigned i = 0; i < grid_x * grid_y * grid_z; i++) {
+    blockIdx = {i % grid_x, i / grid_x % grid_y, i / grid_x / grid_y};
+    machine.late = (blockIdx.x + blockIdx.y + blockIdx.z) % 2;  // copies come as late or as early as they may, threads run in this order or in that
+    if (!run_block(threads, machine.late) || machine.wrong) return false;
+  }
   return true;
 }
 
@@ -255,6 +254,6 @@ bool run_kernel_source(const std::string& name, unsigned grid_x, unsigned grid_y
 #else
 namespace hunch::cuda {
 bool can_run_kernel_source() { return false; }
-bool run_kernel_source(const std::string&, unsigned, unsigned, unsigned, unsigned, const void*) { return false; }
+bool run_kernel_source(const std::string&, unsigned, unsigned, unsigned, unsigned, unsigned, const void*) { return false; }
 }  // namespace hunch::cuda
 #endif

@@ -24,8 +24,8 @@ HUNCH_MULTIPLY(fives)
 HUNCH_MULTIPLY(bytes)
 HUNCH_MULTIPLY(sixes)
 
-__global__ void __launch_bounds__(kPrefillThreads) hunch_attend_64(const __grid_constant__ AttendLaunch t) { attend_rows<64>(t); }
-__global__ void __launch_bounds__(kPrefillThreads) hunch_attend_128(const __grid_constant__ AttendLaunch t) { attend_rows<128>(t); }
+__global__ void __launch_bounds__(kPrefillThreads, 4) hunch_attend_64(const __grid_constant__ AttendLaunch t) { attend_rows<64>(t); }
+__global__ void __launch_bounds__(kPrefillThreads, 3) hunch_attend_128(const __grid_constant__ AttendLaunch t) { attend_rows<128>(t); }
 __global__ void __launch_bounds__(kPrefillThreads) hunch_attend_256(const __grid_constant__ AttendLaunch t) { attend_rows<256>(t); }
 }
 

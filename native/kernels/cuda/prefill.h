@@ -11,6 +11,7 @@ constexpr uint32_t kRowThreads = 256;     // of the others
 constexpr uint32_t kTileTokens = 128, kTileRows = 128, kTileColumns = 32;  // of a block's product
 constexpr uint32_t kScoreRows = 64;       // rows of the output matrix that share one part of a token's score
 constexpr uint32_t kQueryRows = 64;       // of a block of attend: tokens times the heads of a KV head
+constexpr uint32_t kMostParts = 4;        // that a product's columns are cut into
 constexpr uint32_t kHeadWidths = 3;       // attend is compiled for heads of up to 64, 128 and 256 numbers
 
 HUNCH_BOTH constexpr uint32_t padded_head(uint32_t width) { return width <= 64 ? 64 : width <= 128 ? 128 : 256; }
@@ -29,12 +30,13 @@ struct EmbedLaunch {
   float scale;
 };
 
-// x[token] += norm(branch[token]) where there is a branch; out[token] = norm(x[token]) / scale[token] in f16. Grid: tokens.
+// x[token] += norm(sum of the branch's parts) where there is a branch; out[token] = norm(x[token]) / scale[token] in f16. Grid: tokens.
 // scale is the power of two that puts a token's largest number between 2^13 and 2^14: no activation overflows f16, and what becomes a subnormal
 // is 2^-27 of the largest. Multiplying with it later is exact.
 struct NormLaunch {
   float* x;             // [tokens][n]
-  const float* branch;  // [tokens][n]; null: none
+  float* branch;        // [parts][tokens][n]; null: none. The sum is left in the first part
+  uint32_t parts;
   Norm branch_norm, norm;
   uint16_t* out;        // [tokens][n]
   float* scale;         // [tokens]
@@ -43,7 +45,8 @@ struct NormLaunch {
 };
 
 // out[token][r] = epilogue(scale[token] * sum over c of w[r][c] x[token][c]). Turned: w's rows are what is summed over: sum over r of x[token][r] w[r][c].
-// Grid: tokens / kTileTokens, rows / kTileRows.
+// Grid: tokens / kTileTokens, rows / kTileRows, parts: where one part's tiles would leave multiprocessors idle, each part sums some of the columns and stores its
+// own out[part][tokens][out_stride], the first with the bias.
 struct MultiplyLaunch {
   Matrix w;
   const uint16_t* x;    // [tokens][columns] f16
@@ -51,7 +54,7 @@ struct MultiplyLaunch {
   const float* bias;    // null: none; gate: of up
   float* out;           // row of a token: out + token * out_stride
   uint32_t tokens, out_stride;
-  Epilogue epilogue;    // store, add, activate, gate, logits
+  Epilogue epilogue;    // store, activate, gate, logits; several parts: store
   Act act;
   // logits: what each kScoreRows rows say of each token, and the logit of the token that follows.
   const int32_t* targets;  // [tokens]

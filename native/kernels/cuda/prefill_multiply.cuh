@@ -48,19 +48,19 @@ __device__ inline void finish_sums(const MultiplyLaunch& g, const float* sums, u
       }
       continue;
     }
-    float* out = g.out + (size_t)token * g.out_stride;
+    float* out = g.out + ((size_t)blockIdx.z * g.tokens + token) * g.out_stride;
+    const float* bias = blockIdx.z ? nullptr : g.bias;
     if (g.epilogue == Epilogue::gate) {
 #pragma unroll
       for (uint32_t k = 0; k < 4; k += 2)
-        if (at + k < rows) out[(at + k) / 2] = gated(g.act, v[k], v[k + 1] + (g.bias ? g.bias[(at + k) / 2] : 0));
+        if (at + k < rows) out[(at + k) / 2] = gated(g.act, v[k], v[k + 1] + (bias ? bias[(at + k) / 2] : 0));
       continue;
     }
 #pragma unroll
     for (uint32_t k = 0; k < 4; k++)
       if (at + k < rows) {
-        float x = v[k] + (g.bias ? g.bias[at + k] : 0);
-        if (g.epilogue == Epilogue::activate) x = activate(g.act, x);
-        out[at + k] = g.epilogue == Epilogue::add ? out[at + k] + x : x;
+        const float x = v[k] + (bias ? bias[at + k] : 0);
+        out[at + k] = g.epilogue == Epilogue::activate ? activate(g.act, x) : x;
       }
   }
 }
@@ -71,7 +71,8 @@ __device__ inline void multiply_tile(const MultiplyLaunch& g) {
   const uint32_t thread = threadIdx.x, lane = thread % 32, warp = thread / 32;
   const uint32_t token0 = blockIdx.x * kTileTokens, row0 = blockIdx.y * kTileRows;
   const uint32_t columns = Turned ? w.rows : w.cols, rows = Turned ? w.cols : w.rows;
-  const uint32_t steps = (columns + kTileColumns - 1) / kTileColumns;
+  const uint32_t all_steps = (columns + kTileColumns - 1) / kTileColumns;
+  const uint32_t first = all_steps * blockIdx.z / gridDim.z, steps = all_steps * (blockIdx.z + 1) / gridDim.z;  // this part's: [first, steps)
   const uint32_t left = (uint32_t)__cvta_generic_to_shared(shared_memory()), right = left + 3 * kTile;
 
   // What this thread copies: four chunks of activations, 32 tokens apart, and four of streamed weights.
@@ -110,12 +111,12 @@ __device__ inline void multiply_tile(const MultiplyLaunch& g) {
   if constexpr (!streamed(F) && !Turned) own_row = row_of(w, min(row0 + thread, rows - 1));
   const auto load_step = [&](uint32_t step, auto& to) {
     if constexpr (Turned) to.load(row_of(w, min(step * kTileColumns + thread / 4, columns - 1)), w.pieces, row0 / 32 + thread % 4);
-    else to.load(own_row, w.pieces, min(step, steps - 1));
+    else to.load(own_row, w.pieces, min(step, all_steps - 1));
   };
-  const auto put_step = [&](uint32_t step, const auto& from) {
+  const auto put_step = [&](uint32_t tile, const auto& from) {
     uint32_t v[16];
     from.halves(v);
-    const uint32_t to = right + step % 2 * kTile;
+    const uint32_t to = right + tile * kTile;
 #pragma unroll
     for (uint32_t i = 0; i < 4; i++) put(to + (Turned ? wide_place(thread / 4, thread % 4 * 4 + i, 16) : narrow_place(thread, i)), v + 4 * i);
   };
@@ -128,17 +129,17 @@ __device__ inline void multiply_tile(const MultiplyLaunch& g) {
 #pragma unroll
       for (uint32_t k = 0; k < 4; k++) sums[i][j][k] = 0;
 
-  fetch_step(0);
-  fetch_step(1);
+  fetch_step(first);
+  fetch_step(first + 1);
   if constexpr (!streamed(F)) {
-    load_step(0, ahead[0]);
+    load_step(first, ahead[0]);
     put_step(0, ahead[0]);
-    if constexpr (kAhead == 2) load_step(1, ahead[1]);
+    if constexpr (kAhead == 2) load_step(first + 1, ahead[1]);
   }
   const Spot a = spot_left(lane), b = Turned ? spot_turned(lane) : spot_right(lane);
   const uint32_t a_row = warp / 2 * 64 + a.row, b_at = warp % 2 * 64;
 #pragma unroll 1
-  for (uint32_t step0 = 0; step0 < steps; step0 += 2) {
+  for (uint32_t step0 = first; step0 < steps; step0 += 2) {
 #pragma unroll
     for (uint32_t odd = 0; odd < 2; odd++) {
       const uint32_t step = step0 + odd;
@@ -167,7 +168,7 @@ __device__ inline void multiply_tile(const MultiplyLaunch& g) {
           for (uint32_t j = 0; j < 8; j++) multiply_add(sums[i][j], fa[i], fb[j / 2][j % 2 * 2], fb[j / 2][j % 2 * 2 + 1]);
       }
       if constexpr (!streamed(F))
-        if (step + 1 < steps) put_step(step + 1, ahead[(odd + 1) % kAhead]);
+        if (step + 1 < steps) put_step(odd ^ 1, ahead[(odd + 1) % kAhead]);
     }
   }
   await<0>();

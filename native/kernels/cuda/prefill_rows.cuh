@@ -61,7 +61,13 @@ struct Normal {
 __device__ inline void norm_row(const NormLaunch& t) {
   float* x = t.x + (size_t)blockIdx.x * t.n;
   if (t.branch) {  // a thread reads only what it has written itself
-    const float* branch = t.branch + (size_t)blockIdx.x * t.n;
+    float* branch = t.branch + (size_t)blockIdx.x * t.n;
+    const size_t part = (size_t)gridDim.x * t.n;
+    if (t.parts > 1)
+      each4(branch, t.n, [&](uint32_t c, float4 v) {
+        for (uint32_t i = 1; i < t.parts; i++) v = plus(v, *reinterpret_cast<const float4*>(branch + i * part + c));
+        *reinterpret_cast<float4*>(branch + c) = v;
+      });
     const Normal normal(t.branch_norm, branch, t.n, t.epsilon);
     each4(branch, t.n, [&](uint32_t c, const float4& v) {
       float4& to = *reinterpret_cast<float4*>(x + c);

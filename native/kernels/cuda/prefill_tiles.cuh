@@ -60,8 +60,14 @@ __device__ inline uint32_t as_word(__half2 v) { return *reinterpret_cast<const u
 __device__ inline uint32_t two_halves(float a, float b) { return as_word(__floats2half2_rn(a, b)); }
 // Weights of f32 and bf16 go through f16: beyond its range they stay at its end, below it they lose less than 2^-25. f16's 11 bits are also what tf32 has.
 __device__ inline uint32_t two_weights(float a, float b) {
+#if defined(__CUDA_ARCH__) && __CUDA_ARCH__ >= 800
+  uint32_t v;
+  asm("cvt.rn.satfinite.f16x2.f32 %0, %1, %2;" : "=r"(v) : "f"(b), "f"(a));
+  return v;
+#else
   constexpr float end = 65504.0f;
   return two_halves(fminf(fmaxf(a, -end), end), fminf(fmaxf(b, -end), end));
+#endif
 }
 __device__ inline uint32_t bf16_to_halves(uint32_t w) { return two_weights(__uint_as_float(w << 16), __uint_as_float(w & 0xFFFF0000u)); }
 

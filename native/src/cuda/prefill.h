@@ -24,10 +24,10 @@ class Prefill {
  private:
   Prefill(const DeviceModel& model, const SessionBuffers& b) : m_(model), b_(b), memory_(model.memory.owner()) {}
   template <class T>
-  void launch(void* kernel, uint32_t x, uint32_t y, uint32_t threads, uint32_t shared, T& arguments);
+  void launch(void* kernel, uint32_t x, uint32_t y, uint32_t z, uint32_t threads, uint32_t shared, T& arguments);
   void norm(const Norm& norm);
-  void multiply(const Matrix& w, bool turned, const float* scale, const float* bias, float* out, uint32_t out_stride, Epilogue epilogue);
-  void into_residual(const Matrix& w, bool turned, const float* scale, const float* bias, const Norm& after);
+  void multiply(const Matrix& w, bool turned, const float* scale, const float* bias, float* out, uint32_t out_stride, Epilogue epilogue, uint32_t parts = 1);
+  void into_branch(const Matrix& w, bool turned, const float* scale, const float* bias, const Norm& after);
   void attention(uint32_t layer, bool only_cache);
   void mlp(uint32_t layer);
   void scores(const int32_t* targets, float* nll, uint8_t* greedy);
@@ -35,8 +35,9 @@ class Prefill {
   const DeviceModel& m_;
   const SessionBuffers& b_;
   Memory memory_;
-  uint32_t most_ = 0;
-  float *x_ = nullptr, *branch_ = nullptr;   // [most][width]
+  uint32_t most_ = 0, parts_ = 1;
+  float* x_ = nullptr;                       // [most][width] the residual stream
+  float* branch_ = nullptr;                  // [parts][most][width] what joins it next
   uint16_t* halves_ = nullptr;               // [most][max(width, heads * head_width, ffn_width)] what is multiplied next
   float* scale_ = nullptr;                   // [most] of it
   float* qkv_ = nullptr;                     // [most][(heads + 2 kv_heads) head_width]
@@ -45,7 +46,7 @@ class Prefill {
   // Of the batch at hand.
   void* stream_ = nullptr;
   uint32_t count_ = 0, position_ = 0;
-  const Norm* pending_ = nullptr;            // branch_ joins x_ through this norm
+  const Norm* pending_ = nullptr;            // through which branch_ joins x_; null: there is none
   Result result_ = kSuccess;
 };
 
