@@ -38,7 +38,7 @@ function(hunch_cuda_kernels target)
   list(APPEND codes "-gencode=arch=compute_${newest},code=compute_${newest}")
   file(GLOB headers CONFIGURE_DEPENDS "${CMAKE_CURRENT_SOURCE_DIR}/kernels/cuda/*.cuh" "${CMAKE_CURRENT_SOURCE_DIR}/kernels/cuda/*.h")
   set(images)
-  foreach(name token)
+  foreach(name token prefill)
     set(image "${CMAKE_CURRENT_BINARY_DIR}/cuda/${name}.fatbin")
     string(TOUPPER ${name} upper)
     add_custom_command(OUTPUT "${image}"
@@ -59,7 +59,7 @@ function(hunch_cuda_tests)
   if(NOT HUNCH_CUDA_FOUND)
     return()
   endif()
-  foreach(name token)
+  foreach(name token prefill)
     foreach(form ptx cubin)
       add_test(NAME "cuda: ${name}.cu compiles to ${form} for sm_75"
         COMMAND "${HUNCH_NVCC}" -std=c++20 -O3 --${form} -arch=sm_75 -diag-suppress=186 -o "${CMAKE_CURRENT_BINARY_DIR}/cuda/${name}_75.${form}"

@@ -1,5 +1,6 @@
 // Times single tokens on the GPU for the shapes of known models, with random weights: dense beside sparse, in turns, next to the card's copy bandwidth.
 //   lab_cuda_bench [--shapes NAME,NAME…] [--rounds N] [--tokens N] [--json FILE] [--commit HASH]
+//   with --prefill N instead: prompts of N tokens, many tokens at once beside one by one
 #include <algorithm>
 #include <chrono>
 #include <cmath>
@@ -183,16 +184,38 @@ Predictors random_predictors(const Shape& s) {
   return p;
 }
 
+// Prompts of n tokens with the last one's logits, on the host's clock.
+void time_prompts(const Shape& s, cuda::DeviceSession& session, uint32_t n, int rounds) {
+  std::mt19937 random(9);
+  std::vector<int32_t> ids(n);
+  for (int32_t& id : ids) id = (int32_t)(random() % s.vocabulary);
+  std::vector<float> logits(s.vocabulary);
+  const std::atomic<bool> never{false};
+  std::vector<double> ms[2];
+  for (int r = 0; r < rounds + 1; r++)
+    for (int way = 0; way < (r < 3 ? 2 : 1); way++) {  // one by one only twice, it is long
+      session.use_batches(way == 0);
+      const auto begin = std::chrono::steady_clock::now();
+      check(session.extend(ids, 0, logits.data(), never));
+      if (r > 0) ms[way].push_back(std::chrono::duration<double, std::milli>(std::chrono::steady_clock::now() - begin).count());
+    }
+  const double batch = median(ms[0]), alone = median(ms[1]), of_layer = 2.0 * s.width * (s.heads + s.kv_heads) * s.head_width + (s.architecture == std::string("opt") ? 2.0 : 3.0) * s.width * s.ffn;
+  std::printf("%-34s prompt of %u: %8.3f ms, %7.0f tok/s (%.0f TFLOPS in products); one by one %9.3f ms, %6.0f tok/s: %.1fx\n", s.name, n, batch, n / batch * 1e3, 2 * n * of_layer * s.layers / batch * 1e-9, alone,
+              n / alone * 1e3, alone / batch);
+  std::fflush(stdout);
+}
+
 }  // namespace
 
 int main(int argc, char** argv) {
   std::string wanted, json, commit = "unknown";
-  int rounds = 7, tokens = 48;
+  int rounds = 7, tokens = 48, prefill = 0;
   for (int i = 1; i + 1 < argc; i += 2) {
     const std::string a = argv[i];
     if (a == "--shapes") wanted = argv[i + 1];
     else if (a == "--rounds") rounds = std::atoi(argv[i + 1]);
     else if (a == "--tokens") tokens = std::atoi(argv[i + 1]);
+    else if (a == "--prefill") prefill = std::atoi(argv[i + 1]);
     else if (a == "--json") json = argv[i + 1];
     else if (a == "--commit") commit = argv[i + 1];
   }
@@ -222,11 +245,15 @@ int main(int argc, char** argv) {
     const double load = std::chrono::duration<double>(std::chrono::steady_clock::now() - began).count();
     if (s.rank || s.heads_kept < 1) check(model->set_predictors(random_predictors(s)));
     std::unique_ptr<cuda::DeviceSession> session;
-    check(cuda::DeviceSession::open(model, 1024, session));
+    check(cuda::DeviceSession::open(model, (uint32_t)std::max(1024, prefill), session));
     std::mt19937 random(9);
     std::vector<int32_t> ids(128 + (size_t)tokens + 1);
     for (int32_t& id : ids) id = (int32_t)(random() % s.vocabulary);
     const std::atomic<bool> never{false};
+    if (prefill > 0) {
+      time_prompts(s, *session, (uint32_t)prefill, rounds);
+      continue;
+    }
     check(session->extend(std::span(ids).first(128), 0, nullptr, never));
     const std::span<const int32_t> timed = std::span(ids).subspan(128);
     const auto time = [&](const Plan* plan) {

@@ -1,14 +1,12 @@
 #include "cuda_emulator.h"
 
-#include <cmath>
 #include <cstdlib>
 #include <cstring>
 #include <map>
 #include <new>
-#include <vector>
+#include <set>
 
-#include "../../native/kernels/cuda/program.h"
-#include "../../native/src/cuda/repack.h"
+#include "cuda_emulator_math.h"
 #include "half.h"
 
 namespace hunch::cuda {
@@ -17,29 +15,6 @@ namespace {
 
 FakeGpu fake;
 std::map<DevicePointer, size_t> pieces_of_memory;
-
-std::vector<float> row_values(const Matrix& m, uint32_t r) {
-  std::vector<float> out(m.cols);
-  const uint8_t* row = m.pair ? m.data + (size_t)(r / 2) * m.stride + (r % 2 ? m.pair : 0) : m.data + (size_t)r * m.stride;
-  unpack_row(m.format, row, m.cols, out.data());
-  return out;
-}
-
-float activated(Act act, float x) {
-  if (act == Act::relu || act == Act::drelu) return std::max(x, 0.0f);
-  if (act == Act::silu) return x / (1 + std::exp(-x));
-  return x / (1 + std::exp(-2 * 0.7978845608f * (0.044715f * x * x * x + x)));
-}
-float through(Act act, float gate, float up) { return activated(act, gate) * (act == Act::drelu ? std::max(up, 0.0f) : up); }
-
-void normalise(const Norm& n, float epsilon, std::vector<float>& x) {
-  if (!n.weight) return;
-  double mean = 0, squares = 0;
-  for (float v : x) mean += n.bias ? v / (double)x.size() : 0;
-  for (float v : x) squares += (v - mean) * (v - mean);
-  const double scale = 1 / std::sqrt(squares / (double)x.size() + epsilon);
-  for (size_t i = 0; i < x.size(); i++) x[i] = (float)((x[i] - mean) * scale * n.weight[i] + (n.bias ? n.bias[i] : 0));
-}
 
 class Emulator {
  public:
@@ -290,8 +265,10 @@ struct Graph {
 };
 Graph* capturing = nullptr;
 
+bool lost() { return fake.fail_launches_after >= 0 && fake.launches >= (uint64_t)fake.fail_launches_after; }
+
 Result launch(const Token& token) {
-  if (fake.fail_launches_after >= 0 && fake.launches >= (uint64_t)fake.fail_launches_after) return 719;
+  if (lost()) return 719;
   fake.launches++;
   Emulator(token).run();
   return kSuccess;
@@ -316,7 +293,10 @@ const Driver& table() {
     d.CtxSetCurrent = [](void*) { return 0; };
     d.ModuleLoadData = [](void** m, const void*) { return *m = &fake, 0; };
     d.ModuleUnload = [](void*) { return 0; };
-    d.ModuleGetFunction = [](void** f, void*, const char*) { return *f = &fake, 0; };
+    d.ModuleGetFunction = [](void** f, void*, const char* name) {
+      static std::set<std::string> names;  // a function is its name
+      return *f = const_cast<std::string*>(&*names.insert(name).first), 0;
+    };
     d.FuncSetAttribute = [](void*, int, int) { return 0; };
     d.FuncGetAttribute = [](int* v, int, void*) { return *v = 14000, 0; };
     d.MemGetInfo = [](size_t* free, size_t* total) { return *free = fake.memory - fake.allocated, *total = fake.memory, 0; };
@@ -343,7 +323,7 @@ const Driver& table() {
     d.MemsetD8Async = [](DevicePointer p, unsigned char v, size_t n, void*) { return std::memset(reinterpret_cast<void*>(p), v, n), 0; };
     d.StreamCreate = [](void** s, unsigned) { return *s = &fake, 0; };
     d.StreamDestroy = [](void*) { return 0; };
-    d.StreamSynchronize = [](void*) { return fake.fail_launches_after >= 0 && fake.launches >= (uint64_t)fake.fail_launches_after ? 719 : 0; };
+    d.StreamSynchronize = [](void*) { return lost() ? 719 : 0; };
     d.StreamBeginCapture = [](void*, int) { return capturing = new Graph, 0; };
     d.StreamEndCapture = [](void*, void** g) { return *g = capturing, capturing = nullptr, 0; };
     d.GraphInstantiateWithFlags = [](void** e, void* g, unsigned long long) { return *e = new Graph(*static_cast<Graph*>(g)), fake.graphs++, 0; };
@@ -355,7 +335,12 @@ const Driver& table() {
     d.EventSynchronize = [](void*) { return 0; };
     d.EventElapsedTime = [](float* ms, void*, void*) { return *ms = 1, 0; };
     d.EventDestroy = [](void*) { return 0; };
-    d.LaunchKernel = [](void*, unsigned, unsigned, unsigned, unsigned, unsigned, unsigned, unsigned, void*, void**, void**) { return 1; };
+    d.LaunchKernel = [](void* f, unsigned x, unsigned y, unsigned z, unsigned threads, unsigned, unsigned, unsigned shared, void*, void** arguments, void**) {
+      if (lost()) return 719;
+      fake.launches++;
+      const std::string& name = *static_cast<std::string*>(f);
+      return (fake.kernel_source ? run_kernel_source(name, x, y, z, threads, shared, arguments[0]) : run_prefill_kernel(name, x, y, z, arguments[0])) ? kSuccess : 1;
+    };
     d.LaunchCooperativeKernel = [](void*, unsigned, unsigned, unsigned, unsigned, unsigned, unsigned, unsigned, void*, void** arguments) {
       if (!capturing) return launch(*static_cast<Token*>(arguments[0]));
       capturing->token = *static_cast<Token*>(arguments[0]);

@@ -32,12 +32,15 @@ Status Device::open(int index, std::shared_ptr<Device>& out) {
   if (const Result r = d->DevicePrimaryCtxRetain(&device->context_, device->device_); r != kSuccess) return failure(*d, r, "being opened");
   device->retained_ = true;
   device->enter();
-  if (const Result r = d->ModuleLoadData(&device->module_, token_image().data); r != kSuccess) {
+  Result loaded = d->ModuleLoadData(&device->module_, token_image().data);
+  if (loaded == kSuccess) loaded = d->ModuleLoadData(&device->prefill_module_, prefill_image().data);
+  if (const Result r = loaded; r != kSuccess) {
     const char* text = nullptr;
     d->GetErrorString(r, &text);
     return Status::error("gpu-unavailable", "NVIDIA's driver does not accept Hunch's kernels (" + std::string(text ? text : "no reason given") + "). Update the driver, or run on the CPU.");
   }
   if (const Result r = d->ModuleGetFunction(&device->token, device->module_, "hunch_token"); r != kSuccess) return failure(*d, r, "looking up its kernels");
+  if (const Result r = device->find_prefill(); r != kSuccess) return failure(*d, r, "looking up its kernels");
   int limit = 0, own = 0;
   d->DeviceGetAttribute(&limit, kSharedOptIn, device->device_);
   d->FuncGetAttribute(&own, kFuncShared, device->token);
@@ -51,9 +54,28 @@ Status Device::open(int index, std::shared_ptr<Device>& out) {
   return Status::fine();
 }
 
+Result Device::find_prefill() {
+  const auto find = [&](void*& to, const std::string& name, uint32_t shared) {
+    Result r = d.ModuleGetFunction(&to, prefill_module_, ("hunch_" + name).c_str());
+    if (r == kSuccess && shared) r = d.FuncSetAttribute(to, kFuncMaxDynamicShared, (int)shared);
+    return r;
+  };
+  PrefillKernels& k = prefill;
+  Result r = find(k.embed, "embed", 0);
+  if (r == kSuccess) r = find(k.norm, "norm", 0);
+  if (r == kSuccess) r = find(k.turn, "turn", 0);
+  if (r == kSuccess) r = find(k.score, "score", 0);
+  for (uint32_t i = 0; i < kHeadWidths && r == kSuccess; i++) r = find(k.attend[i], "attend_" + std::to_string(64u << i), attend_shared(64u << i));
+  constexpr const char* names[kFormats] = {"f32", "f16", "bf16", "nibbles", "nibbles_min", "fives", "bytes", "sixes"};
+  for (uint32_t i = 0; i < 2 * kFormats && r == kSuccess; i++)
+    r = find(k.multiply[i / kFormats][i % kFormats], std::string(i < kFormats ? "multiply_" : "turned_") + names[i % kFormats], multiply_shared((Format)(i % kFormats)));
+  return r;
+}
+
 Device::~Device() {
   if (!retained_) return;
   enter();
+  if (prefill_module_) d.ModuleUnload(prefill_module_);
   if (module_) d.ModuleUnload(module_);
   d.DevicePrimaryCtxRelease(device_);
 }

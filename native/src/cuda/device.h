@@ -5,9 +5,17 @@
 #include <mutex>
 #include <vector>
 
+#include "../../kernels/cuda/prefill.h"
 #include "driver.h"
 
 namespace hunch::cuda {
+
+// Functions of kernels/cuda/prefill.cu.
+struct PrefillKernels {
+  void *embed = nullptr, *norm = nullptr, *turn = nullptr, *score = nullptr;
+  void* attend[kHeadWidths] = {};           // heads of up to 64, 128, 256 numbers
+  void* multiply[2][kFormats] = {};         // as the rows are, and turned
+};
 
 class Device {
  public:
@@ -20,13 +28,15 @@ class Device {
   uint32_t shared_limit = 0;   // bytes that a block may ask for, beside its own
   uint32_t l2_bytes = 0;
   void* token = nullptr;
+  PrefillKernels prefill;
   void enter() const { d.CtxSetCurrent(context_); }
   uint64_t free_memory() const;
 
  private:
   explicit Device(const Driver& driver) : d(driver) {}
+  Result find_prefill();
   int device_ = 0;
-  void *context_ = nullptr, *module_ = nullptr;
+  void *context_ = nullptr, *module_ = nullptr, *prefill_module_ = nullptr;
   bool retained_ = false;
 };
 

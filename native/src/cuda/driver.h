@@ -92,5 +92,6 @@ struct Image {
   size_t bytes;
 };
 Image token_image();
+Image prefill_image();
 
 }  // namespace hunch::cuda

@@ -54,7 +54,7 @@ Status load_beside(const ModelSpec& spec, const LoadOptions& options, const Mode
 
 bool Session::Impl::extend_on_gpu(std::span<const int32_t> tokens, const Plan* plan, Logits logits, const std::atomic<bool>& cancel, const std::function<void(uint32_t)>& progress) {
   for (uint32_t done = 0; done < tokens.size();) {
-    const auto batch = tokens.subspan(done, std::min<size_t>(kBatch, tokens.size() - done));
+    const auto batch = tokens.subspan(done, std::min<size_t>(cuda::kPrefillTokens, tokens.size() - done));
     const bool last = done + batch.size() == tokens.size();
     const auto begin = Clock::now();
     const std::lock_guard gpu_turn(engine.gpu_turn);

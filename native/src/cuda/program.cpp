@@ -177,7 +177,7 @@ class Builder {
     if (m_.traits.rope != RopeStyle::none) t.cosine = l.windowed ? b_.window_cosine : b_.cosine, t.sine = l.windowed ? b_.window_sine : b_.sine;
     t.rope_width = s_.rope_width, t.neox = m_.traits.rope == RopeStyle::neox;
     t.window = l.windowed ? s_.window : 0;
-    t.query_scale = (s_.attention_scale > 0 ? s_.attention_scale : 1.0f / std::sqrt((float)hw)) * kLog2E;
+    t.query_scale = query_scale(s_);
     t.kept_heads = hp != nullptr;
     push(t);
 
@@ -302,6 +302,8 @@ bool same_routes(const Plan* a, const Plan* b) {
     if (a->layers[i].mlp != b->layers[i].mlp || a->layers[i].head_threshold.has_value() != b->layers[i].head_threshold.has_value()) return false;
   return true;
 }
+
+float query_scale(const ModelSpec& s) { return (s.attention_scale > 0 ? s.attention_scale : 1.0f / std::sqrt((float)s.head_width)) * kLog2E; }
 
 Status lay_out(const DeviceModel& model, Token& t) {
   const ModelSpec& s = model.spec;

@@ -28,6 +28,9 @@ std::vector<float> thresholds_of(const DeviceModel& model, const Plan* plan);
 // Two plans with the same routes need the same stages.
 bool same_routes(const Plan* a, const Plan* b);
 
+// Of a query before its scores become powers of two.
+float query_scale(const ModelSpec& spec);
+
 // Where things lie in a block's shared memory and how large the ring's slots are; the sizes are those of all the stages that any plan may use.
 // Errors: model-unsupported.
 Status lay_out(const DeviceModel& model, Token& t);

@@ -1,6 +1,7 @@
 #include "session.h"
 
 #include <algorithm>
+#include <cmath>
 #include <cstring>
 #include <thread>
 
@@ -10,6 +11,10 @@ namespace hunch::cuda {
 
 namespace {
 constexpr uint32_t kAhead = 4;  // tokens in flight: the host hears of one while the next ones run
+
+const std::atomic<bool> never{false};
+
+Status no_number() { return Status::error("model-invalid", "The model's output is not a number. The file is probably damaged: download it again."); }
 }
 
 Status DeviceSession::open(std::shared_ptr<DeviceModel> model, uint32_t context, std::unique_ptr<DeviceSession>& out) {
@@ -92,6 +97,7 @@ Status DeviceSession::open(std::shared_ptr<DeviceModel> model, uint32_t context,
   if (r == kSuccess) r = d.GraphInstantiateWithFlags(&s->graph_, graph, 0);
   if (graph) d.GraphDestroy(graph);
   if (r != kSuccess) return failure(d, r, "preparing the context");
+  s->prefill_ = Prefill::open(*s->model_, b);  // last: it may do without
   out = std::move(s);
   return Status::fine();
 }
@@ -159,13 +165,44 @@ Status DeviceSession::wait(const char* doing) {
   return ended();
 }
 Status DeviceSession::ended() const {
-  if (host_progress_[1] == 3) return Status::error("model-invalid", "The model's output is not a number. The file is probably damaged: download it again.");
+  if (host_progress_[1] == 3) return no_number();
   if (host_progress_[1] == 4)
     return Status::error("gpu-failed", "The GPU's kernel waited too long for its own blocks and gave up. Close programs that use the GPU and try again, or run on the CPU.");
   return Status::fine();
 }
 
+size_t DeviceSession::batched(size_t count) const {
+  if (!batches_ || !prefill_ || count < Prefill::kLeast) return 0;
+  if (plan_)
+    for (const LayerPlan& l : plan_->layers)
+      if (l.mlp != MlpRoute::dense || l.head_threshold) return 0;
+  return count;
+}
+
+Status DeviceSession::run_batches(std::span<const int32_t> tokens, size_t count, uint32_t position, bool score, const std::atomic<bool>& cancel) {
+  const Device& device = memory_.device();
+  const Driver& d = device.d;
+  device.enter();
+  host_progress_[1] = 0;
+  std::copy(tokens.begin(), tokens.end(), staged_tokens_);
+  int32_t* ids = token_.tokens + position;
+  if (const Result r = d.MemcpyHtoDAsync(reinterpret_cast<DevicePointer>(ids), staged_tokens_, tokens.size() * sizeof(int32_t), stream_); r != kSuccess) return failure(d, r, "starting");
+  for (size_t at = 0; at < count && !cancel.load(std::memory_order_relaxed);) {
+    const uint32_t n = (uint32_t)std::min<size_t>(prefill_->most(), count - at), where = position + (uint32_t)at;
+    if (const Result r = prefill_->run(stream_, ids + at, n, where, score ? token_.nll + where : nullptr, token_.greedy + where); r != kSuccess) return failure(d, r, "reading the prompt");
+    if (Status s = wait("reading the prompt"); !s.ok()) return s;
+    at += n;
+  }
+  return Status::fine();
+}
+
 Status DeviceSession::extend(std::span<const int32_t> tokens, uint32_t position, float* logits, const std::atomic<bool>& cancel) {
+  // The last token has its logits from the token kernel, which goes on from there.
+  if (const size_t n = batched(tokens.size() - (logits ? 1 : 0))) {
+    if (Status s = run_batches(tokens.first(n), n, position, false, cancel); !s.ok()) return s;
+    tokens = tokens.subspan(n), position += (uint32_t)n;
+    if (tokens.empty() || cancel.load(std::memory_order_relaxed)) return Status::fine();
+  }
   if (Status s = start(tokens, position, false, logits != nullptr, {}); !s.ok()) return s;
   const Driver& d = memory_.device().d;
   for (size_t i = 0; i < tokens.size(); i++) {
@@ -230,17 +267,22 @@ Status DeviceSession::greedy(std::span<const int32_t> prompt, uint32_t position,
 
 Status DeviceSession::score(std::span<const int32_t> tokens, uint32_t position, float* nll, uint8_t* greedy) {
   const Driver& d = memory_.device().d;
-  if (Status s = start(tokens, position, true, false, {}); !s.ok()) return s;
   const size_t n = tokens.size() - 1;
-  for (size_t i = 0; i < n; i++) {
-    if (Status s = launch(); !s.ok()) return s;
-    if (i % 64 == 63)
-      if (Status s = wait("scoring a text"); !s.ok()) return s;
+  if (batched(n)) {
+    if (Status s = run_batches(tokens, n, position, true, never); !s.ok()) return s;
+  } else {
+    if (Status s = start(tokens, position, true, false, {}); !s.ok()) return s;
+    for (size_t i = 0; i < n; i++) {
+      if (Status s = launch(); !s.ok()) return s;
+      if (i % 64 == 63)
+        if (Status s = wait("scoring a text"); !s.ok()) return s;
+    }
   }
   Result r = d.MemcpyDtoHAsync(nll, reinterpret_cast<DevicePointer>(token_.nll + position), n * sizeof(float), stream_);
   if (r == kSuccess && greedy) r = d.MemcpyDtoHAsync(greedy, reinterpret_cast<DevicePointer>(token_.greedy + position), n, stream_);
   if (r != kSuccess) return failure(d, r, "scoring a text");
-  return wait("scoring a text");
+  if (Status s = wait("scoring a text"); !s.ok()) return s;
+  return std::all_of(nll, nll + n, [](float v) { return std::isfinite(v); }) ? Status::fine() : no_number();
 }
 
 Status DeviceSession::time(std::span<const int32_t> tokens, uint32_t position, float& ms) {

@@ -4,7 +4,7 @@
 #include <atomic>
 #include <span>
 
-#include "program.h"
+#include "prefill.h"
 
 namespace hunch::cuda {
 
@@ -29,6 +29,11 @@ class DeviceSession {
   // Neurons and heads that single-token steps computed since the last call, by layer.
   Status counts(std::vector<uint64_t>& neurons, std::vector<uint64_t>& heads);
 
+  // Whether prompts and texts to be scored run many tokens at once (where the plan is dense), which is so unless a test or a benchmark wants to see the
+  // other way. The last bits of a token's keys and values depend on the way.
+  void use_batches(bool on) { batches_ = on; }
+  const Prefill* prefill() const { return prefill_.get(); }  // null: there was no memory for it
+
   const DeviceModel& model() const { return *model_; }
   uint32_t context() const { return b_.context; }
   const SessionBuffers& buffers() const { return b_; }
@@ -40,6 +45,9 @@ class DeviceSession {
  private:
   explicit DeviceSession(std::shared_ptr<DeviceModel> model) : model_(std::move(model)), memory_(model_->memory.owner()) {}
   Status start(std::span<const int32_t> tokens, uint32_t position, bool score, bool last, std::span<const int32_t> stop);
+  // extend() and score() of the first `count` tokens, many at once; 0: one by one.
+  size_t batched(size_t count) const;
+  Status run_batches(std::span<const int32_t> tokens, size_t count, uint32_t position, bool score, const std::atomic<bool>& cancel);
   Status launch();
   Status wait(const char* doing);
   Status ended() const;
@@ -59,6 +67,8 @@ class DeviceSession {
   size_t stage_room_ = 0;
   int32_t stage_count_ = 0;
   std::optional<Plan> plan_;
+  std::unique_ptr<Prefill> prefill_;
+  bool batches_ = true;
   uint32_t predictors_version_ = 0;
 };
 
