@@ -2,6 +2,7 @@
 #pragma once
 
 #include "formats.cuh"
+#include "host_turn.cuh"
 
 namespace hunch::cuda {
 
@@ -63,6 +64,7 @@ __device__ __noinline__ void ready(const Token& t, Block& b, const Stage& s) {
   HUNCH_MARK(1);
   if (!wait_for(t.barrier, b.target, t.spin_limit, &b.broken)) return;
   HUNCH_MARK(2);
+  if (s.host.post) post_to_host(t, s.host, b.position);
   if (s.clear) {
     const uint2 mine = share(s.clear_n, blockIdx.x, gridDim.x);
     for (uint32_t i = mine.x + threadIdx.x; i < mine.y; i += kThreads) s.clear[i] = 0;

@@ -106,6 +106,32 @@ struct HeadChoice {
   uint32_t rank, relu;
 };
 
+// What a stage has to do with the CPU, which computes what the GPU's memory does not hold (host_turn.cuh, src/cuda/cold.h).
+enum class Join : uint32_t {
+  none,
+  sums,    // the CPU's part of an MLP by neuron joins the fixed-point sums
+  vector,  // the residual stream behind the layers that the CPU has run
+};
+constexpr uint32_t kPosts = 2;  // what may be posted: 0 what a predictor's first factor gave, 1 the residual stream before an MLP
+struct HostStage {
+  const float* post;   // [post_n], a multiple of 4: sent to the CPU as soon as the stage before is done; null: nothing
+  uint32_t post_n, post_as;
+  Join join;           // what the stage waits for before it ends
+  uint32_t turn;       // of the token's turns, counted from 1: flags hold position * turns + turn, which only grows while a text runs
+  long long* sums;     // [width]
+  float* vector;       // [width]
+};
+// Mapped memory that both sides see; flags lie in cache lines of their own.
+struct HostShared {
+  float* posted[kPosts];         // [width or rank]
+  uint32_t* asked[kPosts];       // number of the turn that was posted
+  const float* answer;           // [width]
+  const uint32_t* answered;      // number of the turn that `answer` belongs to
+  uint32_t* late;                // set by the kernel when it gave up waiting
+  uint32_t turns;                // of a token
+  unsigned long long limit_ns;   // that the kernel waits for an answer
+};
+
 struct Stage {
   // The vector that the stage multiplies.
   Source source;
@@ -159,6 +185,8 @@ struct Stage {
 
   unsigned long long *neurons_counted, *heads_counted;  // what was computed joins these; null: nobody asks
 
+  HostStage host;
+
   uint32_t logits;            // only when somebody asks for them
   uint32_t finish;            // the last stage
 };
@@ -196,6 +224,7 @@ struct Token {
   uint32_t at_float, at_quants, at_scales, at_ring, at_acc, shared_bytes;
   uint32_t max_float, max_quantised;
   unsigned long long spin_limit;
+  HostShared host;
 #ifdef HUNCH_MARKS
   long long* marks;  // [stages][8]
 #endif

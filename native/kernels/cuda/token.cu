@@ -54,6 +54,7 @@ extern "C" __global__ void __launch_bounds__(kThreads, 1) hunch_token(const __gr
         HUNCH_MARK(1);
         if (!wait_for(t.barrier, b.target, t.spin_limit, &b.broken)) break;
         HUNCH_MARK(2);
+        if (s.host.post) post_to_host(t, s.host, b.position);
         if (s.clear) {
           const uint2 mine = share(s.clear_n, blockIdx.x, gridDim.x);
           for (uint32_t c = mine.x + threadIdx.x; c < mine.y; c += kThreads) s.clear[c] = 0;
@@ -75,6 +76,7 @@ extern "C" __global__ void __launch_bounds__(kThreads, 1) hunch_token(const __gr
       }
       if (b.broken) break;
       if (s.neurons && !s.early_list) run_neurons(t, b, s, false);
+      if (s.host.join != Join::none && !join_host(t, s.host, b.position, &b.broken)) break;
       if (s.finish && blockIdx.x == 0) run_finish(t, b, state);
     }
     if (threadIdx.x < words) reinterpret_cast<uint32_t*>(&b.stage[(i + 1) & 1])[threadIdx.x] = next;
