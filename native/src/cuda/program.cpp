@@ -16,12 +16,21 @@ Matrix rows_of(Matrix m, uint32_t begin, uint32_t rows) {
   return m;
 }
 
+// The layer before the GPU's first is the CPU's, and with it that layer's MLP input.
+bool knows(const DeviceModel& m, uint32_t i, const DevicePredictor& p) { return p.source != PredictorSource::previous || i != m.placement.cpu_layers || i == 0; }
+
 class Builder {
  public:
   Builder(const DeviceModel& model, const SessionBuffers& buffers, const Plan* plan) : m_(model), s_(model.spec), b_(buffers), plan_(plan) {}
 
   std::vector<Stage> build() {
-    for (uint32_t i = 0; i < s_.layers; i++) layer(i);
+    if (m_.placement.cpu_layers) {  // the CPU has run these
+      Stage begin{};
+      begin.host = {nullptr, 0, 0, Join::vector, ++turn_, nullptr, b_.x[at_]};
+      push(begin);
+      started_ = true;
+    }
+    for (uint32_t i = m_.placement.cpu_layers; i < s_.layers; i++) layer(i);
     Stage head = residual(m_.output_norm);
     add(head, m_.output, nullptr, b_.logits, Epilogue::logits);
     head.logits = 1;
@@ -34,18 +43,12 @@ class Builder {
 
  private:
   const LayerPlan* plan_of(uint32_t i) const { return plan_ && i < plan_->layers.size() ? &plan_->layers[i] : nullptr; }
-  MlpRoute route(uint32_t i) const {
-    const LayerPlan* p = plan_of(i);
-    const DeviceLayer& l = m_.layers[i];
-    if (!p || p->mlp == MlpRoute::dense || !l.by_neuron) return MlpRoute::dense;
-    if (p->mlp == MlpRoute::predicted && i < m_.mlp.size() && m_.mlp[i].present) return MlpRoute::predicted;
-    return MlpRoute::exact;  // screened too: a low-bit copy of the gate only says which gates to read, and here all are
-  }
+  MlpRoute route(uint32_t i) const { return mlp_route(m_, plan_, i); }
   const DevicePredictor* mlp_predictor(uint32_t i) const { return i < s_.layers && route(i) == MlpRoute::predicted ? &m_.mlp[i] : nullptr; }
   const DevicePredictor* head_predictor(uint32_t i) const {
     const LayerPlan* p = i < s_.layers ? plan_of(i) : nullptr;
     const bool whole_pieces = i < s_.layers && s_.head_width % piece_columns(m_.layers[i].o.format) == 0;
-    return p && p->head_threshold && whole_pieces && i < m_.heads.size() && m_.heads[i].present ? &m_.heads[i] : nullptr;
+    return p && p->head_threshold && whole_pieces && i < m_.heads.size() && m_.heads[i].present && knows(m_, i, m_.heads[i]) ? &m_.heads[i] : nullptr;
   }
 
   // A stage that multiplies the normalised residual stream, to which a branch that is still apart is added.
@@ -101,8 +104,12 @@ class Builder {
     stages_.push_back(s);
   }
 
+  // What the CPU needs for its neurons of the layer whose MLP comes next.
+  void post(Stage& s, const float* x, uint32_t n, uint32_t as) { s.host.post = x, s.host.post_n = n, s.host.post_as = as, s.host.turn = turn_; }
+
   void layer(uint32_t i) {
     const DeviceLayer& l = m_.layers[i];
+    if (m_.split(i)) turn_++;
     const uint32_t hw = s_.head_width, q_rows = s_.heads * hw, kv_rows = s_.kv_heads * hw;
     const DevicePredictor *p = mlp_predictor(i), *hp = head_predictor(i);
 
@@ -130,12 +137,13 @@ class Builder {
     if (p && p->source == PredictorSource::attention) add(a, p->a, nullptr, b_.mlp_hidden[i & 1], Epilogue::store);
     push(a);
 
-    const bool early = p && p->source != PredictorSource::same;
+    const bool names = p && p->source != PredictorSource::same, early = names && l.hot > 0;
     Stage t = early ? vector(b_.mlp_hidden[i & 1], p->rank, p->relu) : Stage{};
     t.attention = 1;
     t.most_splits = early ? std::max(1u, b_.max_splits / 2) : b_.max_splits;  // half of the blocks score neurons meanwhile
     t.qkv = b_.qkv;
-    const size_t cache = (size_t)i * s_.kv_heads * b_.context * hw;
+    if (names && m_.split(i)) post(t, b_.mlp_hidden[i & 1], p->rank, 0);
+    const size_t cache = (size_t)(i - m_.placement.cpu_layers) * s_.kv_heads * b_.context * hw;
     t.keys = b_.keys + cache, t.values = b_.values + cache;
     t.q_norm = l.q_norm, t.k_norm = l.k_norm;
     if (m_.traits.rope != RopeStyle::none) t.cosine = l.windowed ? b_.window_cosine : b_.cosine, t.sine = l.windowed ? b_.window_sine : b_.sine;
@@ -181,6 +189,7 @@ class Builder {
     s.lists = b_.lists;
     s.sums = b_.fixed;
     s.neurons_counted = b_.counted + i;
+    if (m_.split(i)) s.host.join = Join::sums, s.host.sums = b_.fixed, s.host.turn = turn_;
     fixed_ = b_.fixed, branch_norm_ = l.post_ffn_norm;
   }
 
@@ -196,8 +205,10 @@ class Builder {
       push(e);
       return;
     }
-    if (r == MlpRoute::dense) {
+    const float* input = b_.x[at_];
+    if (r == MlpRoute::dense || l.hot == 0) {
       Stage d = residual(l.ffn_norm);
+      if (m_.split(i)) post(d, input, s_.width, 1);
       look_ahead(d, i + 1);
       neurons(d, i, l, 2);
       push(d);
@@ -205,12 +216,14 @@ class Builder {
     }
     if (r == MlpRoute::predicted && p->source != PredictorSource::same) {
       Stage d = residual(l.ffn_norm);
+      if (m_.split(i)) post(d, input, s_.width, 1);
       look_ahead(d, i + 1);
       neurons(d, i, l, 3);
       push(d);
       return;
     }
     Stage d = residual(l.ffn_norm);
+    if (m_.split(i)) post(d, input, s_.width, 1);
     if (r == MlpRoute::exact) {
       Matrix gates = l.first;
       if (gates.pair) gates.pair = 0, gates.rows /= 2;
@@ -238,7 +251,7 @@ class Builder {
   const SessionBuffers& b_;
   const Plan* plan_;
   std::vector<Stage> stages_;
-  uint32_t at_ = 0;
+  uint32_t at_ = 0, turn_ = 0;
   bool started_ = false;
   const float* branch_ = nullptr;
   const long long* fixed_ = nullptr;
@@ -246,6 +259,13 @@ class Builder {
 };
 
 }  // namespace
+
+MlpRoute mlp_route(const DeviceModel& m, const Plan* plan, uint32_t i) {
+  const LayerPlan* p = plan && i < plan->layers.size() ? &plan->layers[i] : nullptr;
+  if (!p || p->mlp == MlpRoute::dense || !m.layers[i].by_neuron) return MlpRoute::dense;
+  if (p->mlp == MlpRoute::predicted && i < m.mlp.size() && m.mlp[i].present && knows(m, i, m.mlp[i])) return MlpRoute::predicted;
+  return MlpRoute::exact;  // screened too: a low-bit copy of the gate only says which gates to read, and here all are
+}
 
 std::vector<Stage> build_program(const DeviceModel& model, const SessionBuffers& b, const Plan* plan) { return Builder(model, b, plan).build(); }
 
