@@ -67,7 +67,7 @@ export interface LoadOptions {
   byNeuron?: boolean;
   /** Where it runs. cuda: an error where that cannot be; auto: then the CPU, with the reason in ModelInfo. Default: cpu. */
   device?: Device;
-  /** Bytes of the GPU's memory that may be used; 0 (default) = what is free. */
+  /** Bytes of the GPU's memory that weights may take; 0 (default) = what is free. A larger model is divided between GPU and CPU. */
   gpuBudget?: number;
 }
 
@@ -86,7 +86,7 @@ export interface ModelInfo {
   parameterCount: number;
   loadMs: number;
   device: string; // the GPU's name; empty on the CPU
-  deviceNote: string; // why no GPU is used although one was asked for
+  deviceNote: string; // why no GPU is used although one was asked for, or how the model was divided
   gpuBytes: number; // of the GPU's memory that the weights take
 }
 

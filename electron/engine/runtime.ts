@@ -44,6 +44,8 @@ export interface RuntimeOptions {
   isa?: Isa;
   /** LoadOptions.device; default: cpu. */
   device?: Device;
+  /** LoadOptions.gpuBudget; default: what is free. */
+  gpuBudget?: number;
   /** LoadOptions.byNeuron; default: where there is a pack, whose plans may skip. */
   byNeuron?: boolean;
   /** Where the model's packs are written, and looked for first; default: its own folder. */
@@ -184,6 +186,7 @@ export class Runtime {
           byNeuron: options.byNeuron ?? packed,
           ...(options.isa ? { isa: options.isa } : {}),
           ...(options.device ? { device: options.device } : {}),
+          ...(options.gpuBudget === undefined ? {} : { gpuBudget: options.gpuBudget }),
         },
         options.onProgress,
       );
