@@ -69,6 +69,8 @@ export interface LoadOptions {
   device?: Device;
   /** Bytes of the GPU's memory that weights may take; 0 (default) = what is free. A larger model is divided between GPU and CPU. */
   gpuBudget?: number;
+  /** [layers][neurons] share of tokens in which each is active: what a model is divided by. Default: not measured. */
+  frequencies?: Float32Array[];
 }
 
 export interface NativeInfo {
@@ -289,6 +291,7 @@ export interface CalibrationStatistics {
   heldOutTokens: number;
   layers: {
     density: number; // share of neurons that are not zero
+    frequency: Float32Array; // [neurons] share of tokens in which each is not zero
     gateQuantiles: Float32Array; // [21] of |act(gate)| at 0, 5 … 100 % of all neurons
     headQuantiles: Float32Array | null; // [21] of a head's norm over the mean of its layer; null without `heads`
   }[];

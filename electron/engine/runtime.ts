@@ -18,6 +18,7 @@ import type {
   NativeModel,
   NativeSession,
 } from './addon';
+import { frequenciesOf } from '../sparsity/pack';
 import type { ChatSession } from './chatSessions';
 import { ChatSessions } from './chatSessions';
 import { useFilePlans } from './fileSource';
@@ -179,6 +180,9 @@ export class Runtime {
     const packed = packPlace !== null;
     const packing = packed ? readPack(spec, packPlace) : null;
     try {
+      // A model that is divided between GPU and CPU is divided by what its calibration saw.
+      const pack = options.device && options.device !== 'cpu' ? (await packing)?.pack : null;
+      const frequencies = pack ? frequenciesOf(pack.info) : undefined;
       const model = await addon.load(
         spec,
         {
@@ -187,6 +191,7 @@ export class Runtime {
           ...(options.isa ? { isa: options.isa } : {}),
           ...(options.device ? { device: options.device } : {}),
           ...(options.gpuBudget === undefined ? {} : { gpuBudget: options.gpuBudget }),
+          ...(frequencies ? { frequencies } : {}),
         },
         options.onProgress,
       );

@@ -283,6 +283,7 @@ struct CalibrationOptions {
 // What was captured so far. The first token of a window is not counted: nothing comes before it, and no chat has another like it.
 struct LayerStatistics {
   double density = 0;                     // share of neurons that are not zero
+  std::vector<float> frequency;           // [neurons] share of tokens in which each is not zero
   std::vector<float> gate_quantiles;      // [21] of |act(gate)| at 0, 5 … 100 % of all neurons
   std::vector<float> head_quantiles;      // [21] of a head's norm over its layer's mean norm; empty without `heads`
 };
