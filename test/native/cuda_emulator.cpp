@@ -262,10 +262,10 @@ class Emulator {
   }
   bool join(const Stage& s) const {
     const auto began = std::chrono::steady_clock::now();
-    while (flag(t.host.answered).load(std::memory_order_acquire) != turn_of(s)) {
+    while (fake.impatient || flag(t.host.answered).load(std::memory_order_acquire) != turn_of(s)) {
       std::this_thread::yield();
       const auto waited = std::chrono::steady_clock::now() - began;
-      if ((uint64_t)std::chrono::nanoseconds(waited).count() <= (fake.answer_ns ? fake.answer_ns : t.host.limit_ns)) continue;
+      if (!fake.impatient && (uint64_t)std::chrono::nanoseconds(waited).count() <= t.host.limit_ns) continue;
       flag(t.host.late).store(1, std::memory_order_release);
       return false;
     }

@@ -13,7 +13,7 @@ struct FakeGpu {
   size_t memory = 1u << 30;     // cuMemAlloc fails past it
   int fail_launches_after = -1; // "device lost" from this launch on
   size_t allocated = 0;
-  uint64_t answer_ns = 0;       // how long a token waits for the CPU's part; 0: as the session says
+  bool impatient = false;       // gives up on the CPU's part at once
   uint64_t joins = 0;           // answers of the CPU that were taken in
   uint64_t launches = 0, copies = 0, graphs = 0;
 };

@@ -260,11 +260,11 @@ TEST_CASE("cuda host: a divided model ends when it is cancelled, when the GPU is
       CHECK(lost.status.code == "gpu-failed");
       CHECK(lost.ids.size() < 40);
       fake.gpu().fail_launches_after = -1;
-      fake.gpu().answer_ns = 1;
+      fake.gpu().impatient = true;
       const Text late = write(*s, random_tokens(5, 97, 9), o);
       CHECK(late.status.code == "gpu-failed");
       CHECK(late.status.message.find("CPU's part") != std::string::npos);
-      fake.gpu().answer_ns = 0;
+      fake.gpu().impatient = false;
       o.temperature = 0;
       CHECK(write(*s, prompt, o).ids == want.ids);
     }
