@@ -24,7 +24,7 @@ export async function openModel(
 
 export async function openResolved(
   { path, name, packFolder }: ResolvedModel,
-  { threads, isa, device, byNeuron }: Omit<OpenOptions, 'model'>,
+  { threads, isa, device, gpuBudget, byNeuron }: Omit<OpenOptions, 'model'>,
   contextLength?: number,
 ): Promise<Runtime> {
   const progress = progressLine();
@@ -34,11 +34,13 @@ export async function openResolved(
       packFolder,
       ...(isa ? { isa } : {}),
       ...(device ? { device } : {}),
+      ...(gpuBudget === undefined ? {} : { gpuBudget }),
       ...(byNeuron === undefined ? {} : { byNeuron }),
       ...(contextLength === undefined ? {} : { contextLength }),
       onProgress: (fraction) => progress.show(`Loading ${name}: ${Math.floor(fraction * 100)} %`),
     });
-    if (runtime.info.deviceNote) process.stderr.write(`On the CPU: ${runtime.info.deviceNote}\n`);
+    const { device: gpu, deviceNote } = runtime.info;
+    if (deviceNote) process.stderr.write(`${gpu ? `On ${gpu}` : 'On the CPU'}: ${deviceNote}\n`);
     return runtime;
   } finally {
     progress.end();

@@ -9,6 +9,7 @@ export interface ModelOptions {
   threads: number;
   isa?: Isa;
   device?: Device;
+  gpuBudget?: number;
   json?: boolean;
 }
 
@@ -30,6 +31,17 @@ export function decimal(min: number, max: number): (text: string) => number {
     }
     return number;
   };
+}
+
+/** '3GB', '800 MB' or a number of bytes; units are powers of ten. */
+export function byteCount(text: string): number {
+  const match = /^(\d+(?:\.\d+)?)\s*(B|KB|MB|GB)?$/i.exec(text.trim());
+  const unit = { B: 1, KB: 1e3, MB: 1e6, GB: 1e9 }[match?.[2]?.toUpperCase() ?? 'B'] ?? 1;
+  const bytes = Math.round(Number(match?.[1]) * unit);
+  if (!match || bytes < 1 || bytes > 1e15) {
+    throw new InvalidArgumentError('It must be an amount of memory, such as 3GB or 800MB.');
+  }
+  return bytes;
 }
 
 export const jsonOption = (): Option => new Option('--json', 'print one JSON object instead of text');
@@ -54,6 +66,12 @@ export function withModelOptions(command: Command): Command {
         'cuda',
         'auto',
       ]),
+    )
+    .addOption(
+      new Option(
+        '--gpu-budget <size>',
+        "of the GPU's memory, what weights may take (3GB); a larger model is divided between GPU and CPU",
+      ).argParser(byteCount),
     )
     .addOption(jsonOption());
 }

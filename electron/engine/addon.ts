@@ -67,8 +67,10 @@ export interface LoadOptions {
   byNeuron?: boolean;
   /** Where it runs. cuda: an error where that cannot be; auto: then the CPU, with the reason in ModelInfo. Default: cpu. */
   device?: Device;
-  /** Bytes of the GPU's memory that may be used; 0 (default) = what is free. */
+  /** Bytes of the GPU's memory that weights may take; 0 (default) = what is free. A larger model is divided between GPU and CPU. */
   gpuBudget?: number;
+  /** [layers][neurons] share of tokens in which each is active: what a model is divided by. Default: not measured. */
+  frequencies?: Float32Array[];
 }
 
 export interface NativeInfo {
@@ -86,7 +88,7 @@ export interface ModelInfo {
   parameterCount: number;
   loadMs: number;
   device: string; // the GPU's name; empty on the CPU
-  deviceNote: string; // why no GPU is used although one was asked for
+  deviceNote: string; // why no GPU is used although one was asked for, or how the model was divided
   gpuBytes: number; // of the GPU's memory that the weights take
 }
 
@@ -289,6 +291,7 @@ export interface CalibrationStatistics {
   heldOutTokens: number;
   layers: {
     density: number; // share of neurons that are not zero
+    frequency: Float32Array; // [neurons] share of tokens in which each is not zero
     gateQuantiles: Float32Array; // [21] of |act(gate)| at 0, 5 … 100 % of all neurons
     headQuantiles: Float32Array | null; // [21] of a head's norm over the mean of its layer; null without `heads`
   }[];

@@ -18,6 +18,7 @@ import type {
   NativeModel,
   NativeSession,
 } from './addon';
+import { frequenciesOf } from '../sparsity/pack';
 import type { ChatSession } from './chatSessions';
 import { ChatSessions } from './chatSessions';
 import { useFilePlans } from './fileSource';
@@ -44,6 +45,8 @@ export interface RuntimeOptions {
   isa?: Isa;
   /** LoadOptions.device; default: cpu. */
   device?: Device;
+  /** LoadOptions.gpuBudget; default: what is free. */
+  gpuBudget?: number;
   /** LoadOptions.byNeuron; default: where there is a pack, whose plans may skip. */
   byNeuron?: boolean;
   /** Where the model's packs are written, and looked for first; default: its own folder. */
@@ -177,6 +180,9 @@ export class Runtime {
     const packed = packPlace !== null;
     const packing = packed ? readPack(spec, packPlace) : null;
     try {
+      // A model that is divided between GPU and CPU is divided by what its calibration saw.
+      const pack = options.device && options.device !== 'cpu' ? (await packing)?.pack : null;
+      const frequencies = pack ? frequenciesOf(pack.info) : undefined;
       const model = await addon.load(
         spec,
         {
@@ -184,6 +190,8 @@ export class Runtime {
           byNeuron: options.byNeuron ?? packed,
           ...(options.isa ? { isa: options.isa } : {}),
           ...(options.device ? { device: options.device } : {}),
+          ...(options.gpuBudget === undefined ? {} : { gpuBudget: options.gpuBudget }),
+          ...(frequencies ? { frequencies } : {}),
         },
         options.onProgress,
       );

@@ -11,7 +11,7 @@ import type { Runtime } from '../engine/runtime';
 import { Journal } from './journal';
 import { compareOn, keyOf, measureSpeeds, qualityByKind, qualityOf, type Speed } from './measure';
 import type { GateCurve } from './gates';
-import { packFormat, packModel, type Pack, type PackPredictors, type PackStop } from './pack';
+import { packFormat, packFrequencies, packModel, type Pack, type PackPredictors, type PackStop } from './pack';
 import { corrected, exactPlan, keepsState } from './position';
 import { hasZeros, Search, type Candidate, type SearchResult } from './search';
 import { chooseStops, limitedStops, pointOf, type Chosen, type Judged, type Measured } from './stops';
@@ -334,6 +334,7 @@ class Calibrator {
       hunch: version,
       predictors: predictors ?? { mlp: none(spec.layers), heads: none(spec.layers) },
       sensitivity,
+      ...(this.trained ? { frequencies: packFrequencies(this.trained.frequencies) } : {}),
       stops,
       frontier,
       measured: {

@@ -124,6 +124,11 @@ export const packSchema = z.strictObject({
     )
     .max(packLimits.layers)
     .optional(),
+  /** How often each neuron is active, layer by layer: a byte a neuron (255 = always), as base64. Divides models that a GPU's memory does not hold. */
+  frequencies: z
+    .array(z.base64().max(4 * Math.ceil(packLimits.neurons / 3)))
+    .max(packLimits.layers)
+    .optional(),
   stops: stopsSchema,
   /** Dense first; empty while nothing was measured. */
   frontier: z.array(pointSchema).max(stopNames.length),
@@ -149,6 +154,14 @@ export function packModel(
     kvHeads,
   };
 }
+
+/** A calibration's frequencies (0…1 a neuron) as pack.json keeps them. */
+export const packFrequencies = (layers: readonly Float32Array[]): string[] =>
+  layers.map((layer) => Buffer.from(Uint8Array.from(layer, (share) => Math.round(255 * share))).toString('base64'));
+
+/** What pack.json keeps of them, as LoadOptions take it. */
+export const frequenciesOf = (pack: Pack): Float32Array[] | undefined =>
+  pack.frequencies?.map((layer) => Float32Array.from(Buffer.from(layer, 'base64'), (byte) => byte / 255));
 
 /** Checks what pack.json holds, in itself. Errors: pack-invalid, naming the place in the file. */
 export function checkPack(value: unknown): Pack {
@@ -185,7 +198,15 @@ export function parsePack(text: string): Pack {
   return checkPack(value);
 }
 
-function contradiction({ model, predictors, sensitivity, stops, frontier, measured }: Pack): string | null {
+function contradiction({
+  model,
+  predictors,
+  sensitivity,
+  frequencies,
+  stops,
+  frontier,
+  measured,
+}: Pack): string | null {
   const { layers, width, heads, kvHeads } = model;
   if (heads % kvHeads !== 0) return `${heads} heads cannot share ${kvHeads} KV heads`;
   for (const [kind, list] of Object.entries(predictors)) {
@@ -198,6 +219,10 @@ function contradiction({ model, predictors, sensitivity, stops, frontier, measur
     (sensitivity.length !== layers || new Set(sensitivity).size !== layers || Math.max(...sensitivity) >= layers)
   ) {
     return `sensitivity does not name each of the ${layers} layers once`;
+  }
+  const odd = frequencies?.findIndex((layer) => Buffer.from(layer, 'base64').length !== model.neurons) ?? -1;
+  if (frequencies && (frequencies.length !== layers || odd >= 0)) {
+    return `frequencies are not one byte for each of the ${model.neurons} neurons of ${layers} layers`;
   }
   for (const stop of packStops) {
     const plan = stops[stop];

@@ -19,6 +19,7 @@ import { trainingText, type Window } from './text';
 /** Predictors that were fitted, and ways to run the layers with them. */
 export interface Trained {
   predictors: Predictors;
+  frequencies: Float32Array[]; // [layers][neurons] share of tokens in which each is active
   /** What a pack says of them. */
   info: PackPredictors['mlp'];
   choices: { name: string; layers: LayerPlan[] }[];
@@ -99,6 +100,7 @@ export async function train(runtime: Runtime, o: TrainingOptions): Promise<Train
     const usual = thresholds[recalls.indexOf(0.99)]!;
     return {
       predictors,
+      frequencies: (await calibration.statistics()).layers.map(({ frequency }) => frequency),
       info: predictors.mlp.map(
         (predictor, i) =>
           predictor && {

@@ -118,6 +118,7 @@ Napi::Value from_statistics(Napi::Env env, const CalibrationStatistics& s) {
     const LayerStatistics& l = s.layers[i];
     Napi::Object layer = Napi::Object::New(env);
     layer.Set("density", l.density);
+    layer.Set("frequency", from_floats(env, l.frequency));
     layer.Set("gateQuantiles", from_floats(env, l.gate_quantiles));
     layer.Set("headQuantiles", l.head_quantiles.empty() ? env.Null() : Napi::Value(from_floats(env, l.head_quantiles)));
     layers.Set(i, layer);

@@ -156,6 +156,13 @@ Status to_load_options(const Napi::Value& value, LoadOptions& out) {
   const Napi::Value budget = r.field("gpuBudget");
   if (!budget.IsUndefined())
     if (Status s = to_uint(budget, "options.gpuBudget", 1ull << 50, out.gpu_budget); !s.ok()) return s;
+  const Napi::Value frequencies = r.field("frequencies");
+  if (!frequencies.IsUndefined()) {
+    if (!frequencies.IsArray()) return wrong("options.frequencies", "an array");
+    const Napi::Array layers = frequencies.As<Napi::Array>();
+    for (uint32_t i = 0; i < layers.Length() && i < 1024; i++)
+      if (Status s = to_floats(layers.Get(i), "options.frequencies", out.frequencies.emplace_back()); !s.ok()) return s;
+  }
   return r.status;
 }
 

@@ -84,7 +84,8 @@ struct LoadOptions {
   bool by_neuron = false;
   // "cpu", "cuda" (an error where that cannot be) or "auto" (the CPU where it cannot, with the reason in ModelInfo). The CPU's model is loaded all the same.
   std::string device = "cpu";
-  uint64_t gpu_budget = 0;  // bytes of the GPU's memory that may be used; 0 = what is free
+  uint64_t gpu_budget = 0;  // bytes of the GPU's memory that weights may take; 0 = what is free beside a conversation. A larger model is divided between GPU and CPU.
+  std::vector<std::vector<float>> frequencies;  // [layers][neurons] share of tokens that each is active in, to divide by; empty: not measured
   uint64_t memory_budget = 0;  // bytes of main memory that weights may take; neurons beyond it come from disk as tokens need them. 0 = all are kept
   std::function<void(float)> progress;
 };
@@ -95,7 +96,7 @@ struct ModelInfo {
   uint64_t weight_bytes_per_token;
   uint64_t parameter_count;
   double load_ms;
-  std::string device, device_note;  // the GPU's name, empty on the CPU; why no GPU is used although one was asked for
+  std::string device, device_note;  // the GPU's name, empty on the CPU; why no GPU is used although one was asked for, or how the model was divided
   uint64_t gpu_bytes = 0;           // of the GPU's memory that the weights take
 };
 
@@ -282,6 +283,7 @@ struct CalibrationOptions {
 // What was captured so far. The first token of a window is not counted: nothing comes before it, and no chat has another like it.
 struct LayerStatistics {
   double density = 0;                     // share of neurons that are not zero
+  std::vector<float> frequency;           // [neurons] share of tokens in which each is not zero
   std::vector<float> gate_quantiles;      // [21] of |act(gate)| at 0, 5 … 100 % of all neurons
   std::vector<float> head_quantiles;      // [21] of a head's norm over its layer's mean norm; empty without `heads`
 };

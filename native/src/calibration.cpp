@@ -57,6 +57,7 @@ void CalibrationState::shape(const ModelSpec& m, const CalibrationOptions& optio
     if (reads(PredictorSource::attention) || (i == 0 && reads(PredictorSource::previous))) l.by_attention.resize(square);
     l.gate.resize(m.ffn_width);
     l.gate_square.resize(m.ffn_width);
+    l.active.resize(m.ffn_width);
     l.count.resize(256);
     l.mass.resize(256);
     if (!heads) continue;
@@ -196,6 +197,7 @@ void Calibration::Impl::add_layer(uint32_t i, uint32_t first, uint32_t n, std::v
       const float v = std::fabs(value[r]);
       code[r] = magnitude_code(v);
       l.count[code[r]]++;
+      l.active[r] += code[r] != 0;
       l.mass[code[r]] += v;
       l.gate[r] += gate[r];
       l.gate_square[r] += (double)gate[r] * gate[r];
@@ -243,6 +245,7 @@ CalibrationStatistics Calibration::statistics() const {
     for (uint64_t n : l.count) total += n;
     to.density = total ? (double)(total - l.count[0]) / (double)total : 0;
     to.gate_quantiles = quantiles(l.count);
+    for (uint64_t n : l.active) to.frequency.push_back(s.tokens ? (float)((double)n / (double)s.tokens) : 0);
     if (c.state.heads) to.head_quantiles = quantiles(l.head_count);
   }
   return s;

@@ -16,6 +16,7 @@ struct LayerSums {
   GramSum mlp, attention;                         // the inputs; width 0 where nothing reads them
   std::vector<float> by_previous, by_attention;   // [width][width] this MLP's input times the one named (both counted from their shifts)
   std::vector<double> gate, gate_square;          // [neurons]
+  std::vector<uint64_t> active;                   // [neurons] tokens in which each is not zero
   std::vector<uint64_t> count;                    // [256] by magnitude code
   std::vector<double> mass;                       // [256] sums of |act(gate)|
   std::vector<float> heads_by_input;              // [heads][width] relative norms times the predictor's input

@@ -71,7 +71,7 @@ void CalibrationState::save(StateWriter& to) const {
     save_sum(to, l.attention);
     for (const auto* v : {&l.by_previous, &l.by_attention, &l.heads_by_input}) to.vector(*v);
     for (const auto* v : {&l.gate, &l.gate_square, &l.mass, &l.head, &l.head_square}) to.vector(*v);
-    for (const auto* v : {&l.count, &l.head_count}) to.vector(*v);
+    for (const auto* v : {&l.active, &l.count, &l.head_count}) to.vector(*v);
   }
   samples.save(to);
   held_out.save(to);
@@ -96,7 +96,7 @@ bool CalibrationState::restore(StateReader& from, const ModelSpec& m) {
       if (!from.vector(*v, v->size())) return false;
     for (auto* v : {&l.gate, &l.gate_square, &l.mass, &l.head, &l.head_square})
       if (!from.vector(*v, v->size())) return false;
-    for (auto* v : {&l.count, &l.head_count})
+    for (auto* v : {&l.active, &l.count, &l.head_count})
       if (!from.vector(*v, v->size())) return false;
   }
   const SampleShape shape{m.layers, m.width, m.ffn_width, m.heads};

@@ -12,9 +12,13 @@ const ModelInfo& Engine::info() const { return impl_->info; }
 Residency Engine::residency() {
   const ModelSpec& m = impl_->model.spec;
   Residency r;
-  r.gpu.assign(m.layers, impl_->gpu ? m.ffn_width : 0);
-  r.memory.assign(m.layers, impl_->gpu ? 0 : m.ffn_width);
+  r.gpu.assign(m.layers, 0);
+  r.memory.assign(m.layers, m.ffn_width);
   r.disk.assign(m.layers, 0);
+  for (uint32_t i = 0; impl_->gpu && i < m.layers; i++) {
+    r.gpu[i] = i < impl_->gpu->placement.cpu_layers ? 0 : impl_->gpu->split(i) ? impl_->gpu->layers[i].hot : m.ffn_width;
+    r.memory[i] -= r.gpu[i];
+  }
   r.gpu_bytes = impl_->info.gpu_bytes;
   r.memory_bytes = impl_->model.arena.size();
   return r;
@@ -55,8 +59,10 @@ Status Engine::new_session(uint32_t context, std::unique_ptr<Session>& out) try 
   s->scratch.allocate(impl_->model, context, impl_->pool.size());
   s->scratch.screens = &impl_->screens;
   s->history.reserve(context);
-  if (impl_->gpu)
-    if (Status status = cuda::DeviceSession::open(impl_->gpu, context, s->gpu); !status.ok()) return status;
+  if (impl_->gpu) {
+    const cuda::CpuParts parts{&impl_->model, &impl_->pool, &impl_->turn, &s->kv, &s->scratch, &impl_->predictors};
+    if (Status status = cuda::DeviceSession::open(impl_->gpu, context, s->gpu, &parts); !status.ok()) return status;
+  }
   out.reset(new Session(std::move(s)));
   return Status::fine();
 } catch (const std::bad_alloc&) {

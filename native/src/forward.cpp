@@ -80,7 +80,7 @@ void Scratch::allocate(const Model& model, uint32_t context, unsigned lanes) {
 }
 
 bool forward(const Model& model, Pool& pool, KvCache& kv, Scratch& s, std::span<const int32_t> ids, uint32_t position, const Plan* plan,
-             Logits logits, const std::atomic<bool>& cancel, unsigned active) {
+             Logits logits, const std::atomic<bool>& cancel, unsigned active, uint32_t layers) {
   const ModelSpec& m = model.spec;
   const unsigned lanes = active ? active : pool.size();
   const uint32_t qkv_width = (m.heads + 2 * m.kv_heads) * m.head_width;
@@ -95,7 +95,7 @@ bool forward(const Model& model, Pool& pool, KvCache& kv, Scratch& s, std::span<
     pool.barrier();
 
     w.mark_layer(0);
-    for (uint32_t i = 0; i < m.layers; i++) {
+    for (uint32_t i = 0; i < std::min(m.layers, layers); i++) {
       const Layer& l = model.layers[i];
       if (lane == 0 && cancel.load(std::memory_order_relaxed)) s.abandoned = true;
 

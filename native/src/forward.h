@@ -83,7 +83,9 @@ struct Scratch {
   std::vector<NeuronScratch> neurons;  // one per lane
   std::vector<HeadScratch> heads;      // one per lane
   std::vector<float> hidden;           // [rank] what a predictor's first factor gives; one token
-  std::vector<float> remembered[2];    // [kBatch][width] what predictors of the sources previous and attention read; batches only
+  // [kBatch][width] what a layer's predictor reads, batches only: of the source previous in turns by layer, since one lane fills the next layer's while another reads; attention.
+  std::vector<float> remembered[3];
+  std::vector<float>& remembered_for(PredictorSource source, uint32_t layer) { return remembered[source == PredictorSource::attention ? 2 : layer & 1]; }
   std::vector<float> parts;            // [kNeuronTile][parts][row_places] sums of an MLP by neuron
   std::vector<float> logits;           // [kLogitTile][vocabulary]
   std::vector<ActivationBuffer> ranked;  // one per lane: inputs of low-bit copies, of up to kNeuronTile or kLogitTile tokens
@@ -104,9 +106,9 @@ enum class Logits { none, last, all };  // all: of up to kLogitTile tokens
 
 // Runs tokens at positions [position, position + tokens.size()) and leaves the residual stream in scratch.x and, if asked, the last token's
 // logits in scratch.logits[0 … vocabulary), or all tokens' one after the other. tokens.size() is 1 … kBatch and the positions lie within the cache.
-// plan: null = dense. active_lanes: 0 = all. Returns false when `cancel` was seen; the positions are then not in the cache.
+// plan: null = dense. active_lanes: 0 = all. layers: only the first so many. Returns false when `cancel` was seen; the positions are then not in the cache.
 bool forward(const Model& model, Pool& pool, KvCache& kv, Scratch& scratch, std::span<const int32_t> tokens, uint32_t position,
-             const Plan* plan, Logits logits, const std::atomic<bool>& cancel, unsigned active_lanes = 0);
+             const Plan* plan, Logits logits, const std::atomic<bool>& cancel, unsigned active_lanes = 0, uint32_t layers = ~0u);
 
 // The logits that a residual stream x [width] would give, densely, in scratch.logits [vocabulary].
 void output_logits(const Model& model, Pool& pool, KvCache& kv, Scratch& scratch, const float* x);

@@ -29,6 +29,11 @@ inline const Predictor* mlp_predictor(const Lane& w, uint32_t layer, PredictorSo
   return p.present() && p.source == source ? &p : nullptr;
 }
 
+// Leaves of a list, counted from neuron `first` on, what the subset has; returns how many.
+inline uint32_t among(const NeuronSubset& only, uint32_t first, uint32_t* list, uint32_t count) {
+  return (uint32_t)(std::remove_if(list, list + count, [&](uint32_t i) { return !only.has[first + i]; }) - list);
+}
+
 // What a predictor takes, without what it fetches.
 struct PredictorClock {
   NeuronScratch& n;
@@ -43,7 +48,7 @@ inline void look_ahead(Lane& w, uint32_t layer, PredictorSource source, const Ac
   if (!p) return;
   const uint32_t width = w.model.spec.width;
   if (w.tokens > 1) {
-    std::vector<float>& to = w.s.remembered[source == PredictorSource::attention];
+    std::vector<float>& to = w.s.remembered_for(source, layer);
     const Range mine = w.share_of(w.tokens);
     const size_t begin = (size_t)mine.begin * width, end = (size_t)mine.end * width;
     std::copy(x.f + begin, x.f + end, to.begin() + (ptrdiff_t)begin);
@@ -58,40 +63,46 @@ inline void look_ahead(Lane& w, uint32_t layer, PredictorSource source, const Ac
   clock.stop();
 }
 
-// One token, behind the barrier after look_ahead(): scores this lane's neurons of the layer and asks for the first rows of those it names, while
-// the stages between compute.
-inline void look_further(Lane& w, uint32_t layer, PredictorSource source) {
-  if (w.tokens > 1) return;
-  const Predictor* p = mlp_predictor(w, layer, source);
-  if (!p) return;
+// Scores this lane's neurons of the layer for one token, from what the predictor's first factor gave, and asks for the first rows of those it names (fetch)
+// while the stages between compute. only: null = all.
+inline void score_ahead(Lane& w, uint32_t layer, const Predictor& p, float threshold, const float* first_factor, const NeuronSubset* only, bool fetch) {
   NeuronScratch& n = w.s.neurons[w.lane];
   PredictorClock clock{n};
   const NeuronRows& r = w.model.layers[layer].rows;
-  const float threshold = w.plan->layers[layer].score_threshold;
-  const Activations hidden = n.hidden_input.split(w.k, *p, w.s.hidden.data(), 1);
+  const Activations hidden = n.hidden_input.split(w.k, p, first_factor, 1);
   const Range mine = share((uint32_t)r.slices.size(), w.lane, w.lanes);
   uint32_t* list = n.candidates.data();
   n.ahead.clear();
   for (uint32_t i = mine.begin; i < mine.end; i++) {
-    const Slice& b = p->b.slices[i];
+    const Slice& b = p.b.slices[i];
     const Range all = r.neurons_of(r.slices[i]);
     if (all.begin >= all.end) continue;
     float* scores = n.early.data() + all.begin;
-    w.k.matmul[(int)p->b.type]({b.data, b.stride, b.end - b.begin, all.end - all.begin, p->rank, hidden, 2, scores, r.neurons, false});
+    w.k.matmul[(int)p.b.type]({b.data, b.stride, b.end - b.begin, all.end - all.begin, p.rank, hidden, 2, scores, r.neurons, false});
     w.k.add(scores, scores + r.neurons, all.end - all.begin);
-    w.k.add(scores, p->bias.data() + all.begin, all.end - all.begin);
-    const uint32_t named = w.k.select(scores, all.end - all.begin, threshold, false, 0, list);
+    w.k.add(scores, p.bias.data() + all.begin, all.end - all.begin);
+    uint32_t named = w.k.select(scores, all.end - all.begin, threshold, false, 0, list);
+    if (only) named = among(*only, all.begin, list, named);
     n.ahead.push_back({r.slices[i].first, r.first_stride, r.first_stride, list, named});
     list += named;
   }
   n.early_layer = layer;
-  if (w.lane == 0) n.bytes += p->a.bytes() + p->b.bytes();
+  if (w.lane == 0) n.bytes += p.a.bytes() + p.b.bytes();
   clock.stop();
-  // Larger attention weights would push the rows out of the caches again before they are used.
-  const Layer& l = w.model.layers[layer];
-  if (l.q.bytes() + l.k.bytes() + l.v.bytes() + l.o.bytes() > (4u << 20)) return;
+  if (!fetch) return;
   for (const Ahead& a : n.ahead)
     for (uint32_t c = 0; c < a.n; c++) w.k.fetch(a.rows + (size_t)a.list[c] * a.stride, a.bytes);
+}
+
+// One token, behind the barrier after look_ahead().
+inline void look_further(Lane& w, uint32_t layer, PredictorSource source) {
+  if (w.tokens > 1) return;
+  const Predictor* p = mlp_predictor(w, layer, source);
+  if (!p) return;
+  // Larger attention weights would push the rows out of the caches again before they are used.
+  const Layer& l = w.model.layers[layer];
+  const bool fetch = l.q.bytes() + l.k.bytes() + l.v.bytes() + l.o.bytes() <= (4u << 20);
+  score_ahead(w, layer, *p, w.plan->layers[layer].score_threshold, w.s.hidden.data(), nullptr, fetch);
 }
 
 struct NeuronLane {
@@ -105,6 +116,7 @@ struct NeuronLane {
   const Activations x;                        // [batch][width]
   const uint32_t layer, first_token, tokens;  // a tile of the batch
   Activations ranked{}, hidden{};             // the tile's inputs of the screen; of the predictor's second factor
+  const NeuronSubset* only = nullptr;         // one token: the neurons to compute; null: all
 
   // Bundles that are read, multiplied and added as one; as many again are on their way. Together they fit the near caches. Tuned on Zen 5: 16 or
   // more are best for a run of all neurons, 8 where a part has a dozen.
@@ -162,6 +174,10 @@ struct NeuronLane {
       choose_by_prediction(slice, all.begin, begin, count, turn);
       return;
     }
+    if (only) {
+      confirm(slice, all.begin, begin, only->list.data() + only->part_begin[part], only->part_begin[part + 1] - only->part_begin[part], turn, 0);
+      return;
+    }
     if (w.s.counting) n.bytes += (uint64_t)count * r.first_stride;
     // In a batch, 16 rows stay in L1 while the tokens pass over them.
     const uint32_t step = tokens == 1 ? count : 16;
@@ -216,7 +232,7 @@ struct NeuronLane {
   }
 
   bool early() const { return w.tokens == 1 && predictor->source != PredictorSource::same && n.early_layer == layer; }
-  const float* remembered(PredictorSource source) const { return w.s.remembered[source == PredictorSource::attention].data(); }
+  const float* remembered(PredictorSource source) const { return w.s.remembered_for(source, layer).data(); }
 
   // A predictor, which saw another vector, names the neurons: nothing else is read.
   void choose_by_prediction(const NeuronRows::Slice& slice, uint32_t global, uint32_t begin, uint32_t count, uint32_t turn) {
@@ -232,7 +248,8 @@ struct NeuronLane {
         w.k.add(of, of + (size_t)tokens * r.part_neurons, count);
         w.k.add(of, predictor->bias.data() + global, count);
       }
-      const uint32_t named = w.k.select(of, count, plan.score_threshold, false, begin, n.candidates.data());
+      uint32_t named = w.k.select(of, count, plan.score_threshold, false, begin, n.candidates.data());
+      if (only) named = among(*only, global - begin, n.candidates.data(), named);
       confirm(slice, global, begin, n.candidates.data(), named, turn, t);
     }
   }

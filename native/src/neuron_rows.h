@@ -29,6 +29,13 @@ struct NeuronRows {
   uint64_t bytes() const { return (uint64_t)neurons * (first_stride + bundle_stride); }
 };
 
+// Those of a layer's neurons that are computed, where others are computed elsewhere.
+struct NeuronSubset {
+  std::vector<uint32_t> list;        // ascending, counted from the slice's first
+  std::vector<uint32_t> part_begin;  // [parts + 1] where a part's neurons begin in the list
+  std::vector<uint8_t> has;          // [neurons]
+};
+
 NeuronRows neuron_rows(uint32_t neurons, uint32_t width, bool gated, TensorType first, TensorType up, RowType down, unsigned lanes);
 
 }  // namespace hunch

@@ -4,7 +4,7 @@
 
 namespace hunch {
 
-static constexpr char kMagic[8] = {'h', 'u', 'n', 'c', 'h', 'c', 'a', '1'};
+static constexpr char kMagic[8] = {'h', 'u', 'n', 'c', 'h', 'c', 'a', '2'};
 
 // One multiply per 8 bytes; both sides call it with the same pieces.
 static uint64_t checksum(uint64_t sum, const void* data, size_t n) {

@@ -103,6 +103,11 @@ TEST_CASE("calibration: counts what decode computes") {
   for (uint32_t i = 0; i < o.layers; i++) {
     CHECK(s.layers[i].density > 0.1);
     CHECK(s.layers[i].density * 99 * o.ffn_width == doctest::Approx((double)counted.computed[i]).epsilon(1e-9));
+    REQUIRE(s.layers[i].frequency.size() == o.ffn_width);
+    double often = 0;
+    for (float f : s.layers[i].frequency) often += f / o.ffn_width;
+    CHECK(often == doctest::Approx(s.layers[i].density).epsilon(1e-4));
+    CHECK(*std::max_element(s.layers[i].frequency.begin(), s.layers[i].frequency.end()) > s.layers[i].density * 1.2);
     REQUIRE(s.layers[i].gate_quantiles.size() == 21);
     CHECK(std::is_sorted(s.layers[i].gate_quantiles.begin(), s.layers[i].gate_quantiles.end()));
     CHECK(s.layers[i].head_quantiles.size() == 21);

@@ -1,10 +1,13 @@
 #include "cuda_emulator.h"
 
+#include <atomic>
+#include <chrono>
 #include <cstdlib>
 #include <cstring>
 #include <map>
 #include <new>
 #include <set>
+#include <thread>
 
 #include "cuda_emulator_math.h"
 #include "half.h"
@@ -25,7 +28,11 @@ class Emulator {
     position = state.position;
     with_logits = state.score || position + 1 > state.known || (position + 1 == state.known && state.want_last);
     for (int i = 0; i < state.stage_count; i++)
-      if (!t.stages[i].logits || with_logits) stage(t.stages[i]);
+      if ((!t.stages[i].logits || with_logits) && !stage(t.stages[i])) {
+        state.stopped = 4;
+        tell(1, 4);
+        return;
+      }
     finish(state);
   }
 
@@ -222,17 +229,42 @@ class Emulator {
       if (dot(c.matrix, r) + c.bias[r] > s.thresholds[1]) list.push_back({r, 0.0f});
   }
 
-  void stage(const Stage& s) {
+  // The CPU's turn (kernels/cuda/host_turn.cuh): its lanes are threads of their own here too.
+  uint32_t turn_of(const Stage& s) const { return (uint32_t)position * t.host.turns + s.host.turn; }
+  static std::atomic_ref<uint32_t> flag(const uint32_t* p) { return std::atomic_ref<uint32_t>(*const_cast<uint32_t*>(p)); }
+  void post(const Stage& s) const {
+    std::copy_n(s.host.post, s.host.post_n, t.host.posted[s.host.post_as]);
+    flag(t.host.asked[s.host.post_as]).store(turn_of(s), std::memory_order_release);
+  }
+  bool join(const Stage& s) const {
+    const auto began = std::chrono::steady_clock::now();
+    while (fake.impatient || flag(t.host.answered).load(std::memory_order_acquire) != turn_of(s)) {
+      std::this_thread::yield();
+      const auto waited = std::chrono::steady_clock::now() - began;
+      if (!fake.impatient && (uint64_t)std::chrono::nanoseconds(waited).count() <= t.host.limit_ns) continue;
+      flag(t.host.late).store(1, std::memory_order_release);
+      return false;
+    }
+    for (uint32_t i = 0; i < t.width; i++)
+      s.host.answer[i] = t.host.answer[i];
+    fake.joins++;
+    return true;
+  }
+  void tell(int what, int32_t value) const { std::atomic_ref<int32_t>(const_cast<int32_t&>(t.host_progress[what])).store(value, std::memory_order_release); }
+
+  bool stage(const Stage& s) {
     if (s.scores.matrix.data) scores(s);
+    if (s.host.post) post(s);
     if (s.attention) attention(s);
     if (s.source != Source::none) gather(s);
     for (uint32_t i = 0; i < s.segments; i++) segment(s, s.segment[i]);
     if (s.neurons) neurons(s);
     for (uint32_t i = 0; s.sum_partials && i < t.width; i++) {
       double sum = s.down_bias ? s.down_bias[i] : 0;
-      for (int b = 0; b < fake.multiprocessors; b++) sum += s.partials[(size_t)b * t.width + i];
+      for (uint32_t b = 0; b < s.sum_partials; b++) sum += s.partials[(size_t)b * t.width + i];
       s.x_out[i] = (float)sum + (s.into_residual ? s.x_out[i] : 0);
     }
+    return !s.host.answer || join(s);
   }
 
   void finish(State& state) {
@@ -254,8 +286,8 @@ class Emulator {
     }
     if (!stopped && next >= (int)t.context) stopped = 2;
     state.position = next, state.stopped = stopped;
-    t.host_progress[1] = stopped;
-    t.host_progress[0] = next;
+    tell(1, stopped);
+    tell(0, next);
   }
 };
 

@@ -14,6 +14,8 @@ struct FakeGpu {
   int fail_launches_after = -1; // "device lost" from this launch on
   size_t allocated = 0;
   bool kernel_source = false;   // the prompt's kernels are their own source (cuda_on_host.cpp), not plain loops
+  bool impatient = false;       // gives up on the CPU's part at once
+  uint64_t joins = 0;           // answers of the CPU that were taken in
   uint64_t launches = 0, copies = 0, graphs = 0;
 };
 

@@ -2,6 +2,7 @@
 #pragma once
 
 #include "formats.cuh"
+#include "host_turn.cuh"
 
 namespace hunch::cuda {
 
@@ -85,6 +86,7 @@ __device__ __noinline__ void ready(const Token& t, Block& b, const Stage& s) {
   HUNCH_MARK(1);
   if (!wait_for(t.barrier, b.target, t.spin_limit, &b.broken)) return;
   HUNCH_MARK(2);
+  if (s.host.post) post_to_host(t, s.host, b.position);
   if (s.choose_heads == 1) choose_heads(t, b, s);
   if (s.source != Source::none && !late_scores(s)) make_vector(t, b, s, ahead);
   HUNCH_MARK(3);

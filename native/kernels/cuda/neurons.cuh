@@ -98,19 +98,19 @@ __device__ __noinline__ void run_neurons(const Token& t, Block& b, const Stage& 
       }
     });
   }
-  with_format(s.down.format, [&](auto tag) { add_down<decltype(tag)::value>(t, b, s, count); });
+  if (count > 0) with_format(s.down.format, [&](auto tag) { add_down<decltype(tag)::value>(t, b, s, count); });
   const float* sums = reinterpret_cast<const float*>(shared_memory() + t.at_acc);
   const uint32_t columns = piece_columns(s.down.format), pieces = s.down.pieces;
   float* part = s.partials + (size_t)blockIdx.x * t.width;
 #pragma unroll 4
-  for (uint32_t i = threadIdx.x; i < t.width; i += kThreads) part[i] = sums[i % columns * pieces + i / columns];
+  for (uint32_t i = threadIdx.x; i < t.width; i += kThreads) part[i] = count > 0 ? sums[i % columns * pieces + i / columns] : 0;
 }
 
 // Behind ready(): the blocks' parts become one vector.
 __device__ __noinline__ void sum_partials(const Token& t, Block& b, const Stage& s) {
   HUNCH_SHARED(t), HUNCH_SHARED(b), HUNCH_SHARED(s);
-  const uint32_t n = t.width / 4, lane = threadIdx.x, blocks = gridDim.x;
-  const uint2 mine = share(n, blockIdx.x, blocks);
+  const uint32_t n = t.width / 4, lane = threadIdx.x, count = s.sum_partials;
+  const uint2 mine = share(n, blockIdx.x, gridDim.x);
   const float4* parts = reinterpret_cast<const float4*>(s.partials);
   float4* held = reinterpret_cast<float4*>(b.sums);
   static_assert(kSums >= kThreads * 4);
@@ -123,7 +123,7 @@ __device__ __noinline__ void sum_partials(const Token& t, Block& b, const Stage&
     float4 sum = {0, 0, 0, 0};
     if (column < here) {
 #pragma unroll 8
-      for (uint32_t p = lane / wide; p < blocks; p += step) {
+      for (uint32_t p = lane / wide; p < count; p += step) {
         const float4 v = parts[(size_t)p * n + first + column];
         sum.x += v.x, sum.y += v.y, sum.z += v.z, sum.w += v.w;
       }

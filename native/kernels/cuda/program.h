@@ -123,6 +123,25 @@ struct HeadChoice {
   uint32_t rank, relu;
 };
 
+// What a stage has to do with the CPU, which computes what the GPU's memory does not hold (host_turn.cuh, src/cuda/cold.h).
+constexpr uint32_t kPosts = 2;  // what may be posted: 0 what a predictor's first factor gave, 1 the residual stream before an MLP
+struct HostStage {
+  const float* post;   // [post_n], a multiple of 4: sent to the CPU as soon as the stage before is done; null: nothing
+  uint32_t post_n, post_as;
+  uint32_t turn;       // of the token's turns, counted from 1: flags hold position * turns + turn, which only grows while a text runs
+  float* answer;       // [width] where the CPU's answer goes, for which the stage waits before it ends; null: it does not wait
+};
+// Mapped memory that both sides see; flags lie in cache lines of their own.
+struct HostShared {
+  float* posted[kPosts];         // [width or rank]
+  uint32_t* asked[kPosts];       // number of the turn that was posted
+  const float* answer;           // [width]
+  const uint32_t* answered;      // number of the turn that `answer` belongs to
+  uint32_t* late;                // set by the kernel when it gave up waiting
+  uint32_t turns;                // of a token
+  unsigned long long limit_ns;   // that the kernel waits for an answer
+};
+
 struct alignas(16) Stage {
   // The vector that the stage multiplies.
   Source source;
@@ -167,9 +186,12 @@ struct alignas(16) Stage {
   const float* down_bias;
   float* partials;            // [blocks][width] each block's part of the result
   // The sum of all parts, a stage of its own: every block takes its share of the columns. To `x_out`, with what is there (into_residual) or without.
-  uint32_t sum_partials, into_residual;
+  uint32_t sum_partials;      // how many parts there are; 0: this is no such stage
+  uint32_t into_residual;
 
   unsigned long long *neurons_counted, *heads_counted;  // what was computed joins these; null: nobody asks
+
+  HostStage host;
 
   uint32_t logits;            // only when somebody asks for them
   uint32_t finish;            // the last stage
@@ -209,6 +231,7 @@ struct Token {
   uint32_t max_float, max_quantised;
   uint32_t slots, slot_bytes;  // of the ring
   unsigned long long spin_limit;
+  HostShared host;
 #ifdef HUNCH_MARKS
   long long* marks;  // [stages][8]
 #endif

@@ -30,6 +30,7 @@ __device__ inline void walk(const Token& t, Block& b, State& state, int count) {
       if (s.segments) run_segments(t, b, s);
       if (s.neurons) run_neurons(t, b, s);
       if (s.sum_partials) sum_partials(t, b, s);
+      if (s.host.answer && !join_host(t, s.host, b.position, &b.broken)) break;
       if (s.finish && blockIdx.x == 0) run_finish(t, b, state);
     }
     HUNCH_MARK(6);

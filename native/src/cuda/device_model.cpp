@@ -15,6 +15,16 @@ namespace {
 
 constexpr size_t kStaging = 32u << 20;  // bytes of repacked rows that go over at once
 
+// Rows of two tensors at `stride` apart have one format; where they differ, f16.
+Format pair_format(const TensorInfo& a, const TensorInfo& b) { return format_of(a.type) == format_of(b.type) ? format_of(a.type) : Format::f16; }
+// What the file stores by output is turned; blocks run the other way then, so that quantised ones get 8 bits.
+Format down_format(const TensorInfo& down, bool by_output, uint32_t width) {
+  return !by_output || is_float(format_of(down.type)) ? format_of(down.type) : width % 32 ? Format::f16 : Format::bytes;
+}
+uint32_t bundle_stride(Format first, Format down, uint32_t width, bool gated) {
+  return (row_stride(first, width) * (gated ? 2 : 1) + row_stride(down, width) + 127) / 128 * 128;
+}
+
 Matrix shape(Format f, uint32_t rows, uint32_t cols) { return {nullptr, rows, cols, row_stride(f, cols), 0, f, pieces(f, cols)}; }
 
 class Uploader {
@@ -73,8 +83,6 @@ class Uploader {
     return t ? stack({t}, cols) : Matrix{};
   }
 
-  // Row i of the first, then row i of the second, at `stride` apart; a type that differs from the other's becomes f16.
-  Format pair_format(const TensorInfo& a, const TensorInfo& b) const { return format_of(a.type) == format_of(b.type) ? format_of(a.type) : Format::f16; }
   // Rows of several tensors that lie side by side: `offset` bytes into every `stride`.
   struct Part {
     const TensorInfo* tensor;
@@ -82,7 +90,8 @@ class Uploader {
     size_t offset;
     const uint8_t* ready = nullptr;  // rows that were made before, [rows][row_stride]
   };
-  void weave(const std::vector<Part>& parts, uint32_t cols, DevicePointer to, size_t stride, uint64_t begin, uint64_t end) {
+  // Rows [begin, end) of what is made; `which` says which rows of the tensors these are (null: the same).
+  void weave(const std::vector<Part>& parts, uint32_t cols, DevicePointer to, size_t stride, uint64_t begin, uint64_t end, const uint32_t* which = nullptr) {
     const uint64_t at_once = std::clamp<uint64_t>(kStaging / stride, 1, std::max<uint64_t>(1, end - begin));
     std::vector<uint8_t> staged(at_once * stride, 0), raw;
     std::vector<float> plain(cols);
@@ -93,7 +102,11 @@ class Uploader {
         const size_t filled = row_stride(p.format, cols);
         if (!p.ready) {
           raw.resize(bytes * n);
-          if (status = w_.read(*p.tensor, r * bytes, n * bytes, raw.data()); !status.ok()) return;
+          for (uint64_t i = 0, run; i < n; i += run) {
+            const uint64_t first = which ? which[r + i] : r;
+            for (run = which ? 1 : n; which && i + run < n && which[r + i + run] == first + run;) run++;
+            if (status = w_.read(*p.tensor, first * bytes, run * bytes, raw.data() + i * bytes); !status.ok()) return;
+          }
           finished(n * bytes);
         }
         for (uint64_t i = 0; i < n; i++) {
@@ -124,19 +137,18 @@ class Uploader {
     return out;
   }
 
-  void bundles(const std::string& blk, DeviceLayer& l) {
+  // hot: the neurons that come here, ascending; null: all.
+  void bundles(const std::string& blk, DeviceLayer& l, const std::vector<uint32_t>* hot) {
     const ModelSpec& s = m_.spec;
-    const uint32_t width = s.width, n = s.ffn_width;
+    const uint32_t width = s.width, all = s.ffn_width, n = hot ? (uint32_t)hot->size() : all;
     const bool gated = m_.traits.gated, by_output = !has(blk + "ffn_down_t.weight");
-    const TensorInfo* g = gated ? find(blk + "ffn_gate.weight", width, n) : nullptr;
-    const TensorInfo* u = find(blk + "ffn_up.weight", width, n);
-    const TensorInfo* d = by_output ? find(blk + "ffn_down.weight", n, width) : find(blk + "ffn_down_t.weight", width, n);
+    const TensorInfo* g = gated ? find(blk + "ffn_gate.weight", width, all) : nullptr;
+    const TensorInfo* u = find(blk + "ffn_up.weight", width, all);
+    const TensorInfo* d = by_output ? find(blk + "ffn_down.weight", all, width) : find(blk + "ffn_down_t.weight", width, all);
     if (!u || !d || (gated && !g)) return;
     const Format f = gated ? pair_format(*g, *u) : format_of(u->type);
-    // What the file stores by output is turned; blocks run the other way then, so that quantised ones get 8 bits.
-    const Format down = !by_output || is_float(format_of(d->type)) ? format_of(d->type) : width % 32 ? Format::f16 : Format::bytes;
-    const uint32_t row = row_stride(f, width), down_row = row_stride(down, width);
-    const uint32_t stride = (row * (gated ? 2 : 1) + down_row + 127) / 128 * 128;
+    const Format down = down_format(*d, by_output, width);
+    const uint32_t row = row_stride(f, width), stride = bundle_stride(f, down, width, gated);
     const DevicePointer data = m_.memory.take((size_t)n * stride, "the model's neurons");
     if (!data) return;
     l.first = shape(f, gated ? 2 * n : n, width);
@@ -154,18 +166,27 @@ class Uploader {
     parts.push_back({u, f, up_at - data});
     parts.push_back({d, down, down_at - data});
     if (!by_output) {
-      weave(parts, width, data, stride, 0, n);
+      weave(parts, width, data, stride, 0, n, hot ? hot->data() : nullptr);
     } else {
       const uint32_t at_once = std::max(32u, (uint32_t)std::min<uint64_t>(n, (128u << 20) / ((uint64_t)width * 4) / 256 * 256));
-      for (uint32_t begin = 0; begin < n && status.ok(); begin += at_once) {
-        const uint32_t end = std::min(n, begin + at_once);
-        const std::vector<uint8_t> rows = turned(*d, down, begin, end);
+      for (uint32_t begin = 0, made = 0; begin < all && status.ok(); begin += at_once) {
+        const uint32_t end = std::min(all, begin + at_once), before = made;
+        if (hot) {
+          while (made < n && (*hot)[made] < end) made++;
+          if (made == before) continue;
+        } else {
+          made = end;
+        }
+        std::vector<uint8_t> rows = turned(*d, down, begin, end);
+        const size_t size = row_stride(down, width);
+        for (uint32_t i = before; hot && status.ok() && i < made; i++) std::memmove(rows.data() + (i - before) * size, rows.data() + ((*hot)[i] - begin) * size, size);
         parts.back().ready = rows.data();
-        if (status.ok()) weave(parts, width, data, stride, begin, end);
+        if (status.ok()) weave(parts, width, data, stride, before, made, hot ? hot->data() : nullptr);
       }
-      finished(row_bytes(d->type, n) * width);
+      finished(row_bytes(d->type, all) * width);
     }
     l.by_neuron = true;
+    l.hot = n;
   }
 
  private:
@@ -233,7 +254,44 @@ uint64_t bytes_of(const Matrix& m) { return m.data ? (uint64_t)(m.pair ? m.rows 
 
 uint64_t DeviceModel::mlp_bytes(uint32_t layer) const {
   const DeviceLayer& l = layers[layer];
-  return l.down.data ? bytes_of(l.gate_up) + bytes_of(l.down) : (uint64_t)spec.ffn_width * l.first.stride;
+  return l.down.data ? bytes_of(l.gate_up) + bytes_of(l.down) : (uint64_t)l.hot * l.first.stride;
+}
+
+uint32_t DeviceModel::turns() const {
+  uint32_t n = placement.cpu_layers > 0;
+  for (uint32_t i = 0; i < spec.layers; i++) n += split(i);
+  return n;
+}
+
+uint64_t Footprint::whole(uint32_t neurons) const {
+  uint64_t sum = embedding + positions + output;
+  for (const Layer& l : layers) sum += l.attention + l.dense + l.neuron * neurons;
+  return sum;
+}
+
+Footprint DeviceModel::footprint(const ModelSpec& spec, const Traits& traits, const Weights& weights, bool by_neuron) {
+  Footprint f;
+  const auto matrix = [&](const std::string& name) -> uint64_t {
+    const TensorInfo* t = weights.find(name);
+    return t && t->shape.size() > 1 ? t->shape[1] * row_stride(format_of(t->type), (uint32_t)t->shape[0]) : 0;
+  };
+  const bool zeros = spec.activation == Activation::relu || spec.activation == Activation::drelu;
+  for (uint32_t i = 0; i < spec.layers; i++) {
+    const std::string blk = "blk." + std::to_string(i) + ".";
+    Footprint::Layer& l = f.layers.emplace_back();
+    for (const char* name : {"attn_q.weight", "attn_k.weight", "attn_v.weight", "attn_output.weight"}) l.attention += matrix(blk + name);
+    l.attention += 16ull * spec.width * sizeof(float);  // norms and biases, at most
+    const TensorInfo *gate = weights.find(blk + "ffn_gate.weight"), *up = weights.find(blk + "ffn_up.weight"), *turned = weights.find(blk + "ffn_down_t.weight");
+    const TensorInfo* down = turned ? turned : weights.find(blk + "ffn_down.weight");
+    if (!turned) l.dense = matrix(blk + "ffn_gate.weight") + matrix(blk + "ffn_up.weight") + matrix(blk + "ffn_down.weight");
+    if (!up || !down || (traits.gated && !gate) || !(turned || by_neuron || zeros)) continue;
+    const Format first = traits.gated ? pair_format(*gate, *up) : format_of(up->type);
+    l.neuron = bundle_stride(first, down_format(*down, !turned, spec.width), spec.width, traits.gated);
+    l.always = row_stride(first, spec.width);
+  }
+  f.embedding = matrix("token_embd.weight"), f.positions = matrix("position_embd.weight");
+  f.output = matrix("output.weight");
+  return f;
 }
 
 Traits traits_of(const Model& m) {
@@ -241,7 +299,7 @@ Traits traits_of(const Model& m) {
 }
 
 Status DeviceModel::load(std::shared_ptr<Device> device, const ModelSpec& spec, const Traits& traits, const Weights& weights, bool by_neuron,
-                         const std::function<void(float)>& progress, std::shared_ptr<DeviceModel>& out) try {
+                         const std::function<void(float)>& progress, std::shared_ptr<DeviceModel>& out, const Placement* placement) try {
   const auto refuse = [&](const std::string& what) {
     return Status::error("model-unsupported", "The model " + spec.path + " has " + what + ", which the GPU kernels do not run. Run it on the CPU.");
   };
@@ -256,7 +314,8 @@ Status DeviceModel::load(std::shared_ptr<Device> device, const ModelSpec& spec, 
   const uint32_t q_rows = spec.heads * spec.head_width, kv_rows = spec.kv_heads * spec.head_width;
   if (u.has("rope_freqs.weight")) m->rope_factors = u.values("rope_freqs.weight", spec.rope_width / 2);
   m->layers.resize(spec.layers);
-  for (uint32_t i = 0; i < spec.layers && u.status.ok() && m->memory.status().ok(); i++) {
+  if (placement) m->placement = *placement;
+  for (uint32_t i = m->placement.cpu_layers; i < spec.layers && u.status.ok() && m->memory.status().ok(); i++) {
     DeviceLayer& l = m->layers[i];
     const std::string blk = "blk." + std::to_string(i) + ".";
     l.attention_norm = u.norm(blk + "attn_norm", spec.width);
@@ -287,21 +346,32 @@ Status DeviceModel::load(std::shared_ptr<Device> device, const ModelSpec& spec, 
     l.o = u.matrix(blk + "attn_output.weight", q_rows, spec.width);
     l.o_bias = u.vector(blk + "attn_output.bias", spec.width);
     const bool only_rows = u.has(blk + "ffn_down_t.weight");
-    if (!only_rows) {
+    const std::vector<uint32_t>* hot = m->placement.by_neuron && m->placement.hot[i].size() < spec.ffn_width ? &m->placement.hot[i] : nullptr;
+    if (!only_rows && !m->placement.by_neuron) {
       l.gate_up = traits.gated ? u.pairs(blk + "ffn_gate.weight", blk + "ffn_up.weight", spec.width, spec.ffn_width) : u.matrix(blk + "ffn_up.weight", spec.width, spec.ffn_width);
       l.down = u.matrix(blk + "ffn_down.weight", spec.ffn_width, spec.width);
     }
-    if (only_rows || by_neuron || zeros) u.bundles(blk, l);
-    l.up_bias = u.vector(blk + "ffn_up.bias", spec.ffn_width);
+    // A model that is split by layers for want of room has no room for a second form of its MLPs either.
+    if (only_rows || m->placement.by_neuron || (!placement && (by_neuron || zeros))) u.bundles(blk, l, hot);
+    if (hot && u.has(blk + "ffn_up.bias")) {
+      const std::vector<float> all = u.values(blk + "ffn_up.bias", spec.ffn_width);
+      std::vector<float> some;
+      for (uint32_t n : *hot)
+        if (n < all.size()) some.push_back(all[n]);
+      l.up_bias = m->memory.upload(some, "the model's biases");
+    } else {
+      l.up_bias = u.vector(blk + "ffn_up.bias", spec.ffn_width);
+    }
     l.down_bias = u.vector(blk + "ffn_down.bias", spec.width);
     l.windowed = spec.window > 0 && spec.window_pattern > 0 && (i + 1) % spec.window_pattern != 0;
     for (const Matrix& a : l.qkv) m->token_bytes += bytes_of(a);
     m->token_bytes += bytes_of(l.o) + m->mlp_bytes(i);
   }
   m->output_norm = u.norm("output_norm", spec.width);
-  m->embedding = u.matrix("token_embd.weight", spec.width, spec.vocabulary);
+  const bool embeds = m->placement.cpu_layers == 0;  // else the CPU does
+  if (embeds || !u.has("output.weight")) m->embedding = u.matrix("token_embd.weight", spec.width, spec.vocabulary);
   m->output = u.has("output.weight") ? u.matrix("output.weight", spec.width, spec.vocabulary) : m->embedding;
-  if (u.has("position_embd.weight")) m->positions = u.matrix("position_embd.weight", spec.width, spec.trained_context + traits.position_offset);
+  if (embeds && u.has("position_embd.weight")) m->positions = u.matrix("position_embd.weight", spec.width, spec.trained_context + traits.position_offset);
   m->token_bytes += bytes_of(m->output);
   if (!u.status.ok()) return u.status;
   if (!m->memory.status().ok()) return m->memory.status();
@@ -327,7 +397,17 @@ Status DeviceModel::set_predictors(const Predictors& from) try {
     out.data = room->upload(packed, "the predictors");
     return out;
   };
-  const auto take = [&](const LowRankPredictor& p, uint32_t rows, bool heads, DevicePredictor& out) {
+  // chosen: the rows that are used, ascending; null: all.
+  const auto take = [&](const LowRankPredictor& all, uint32_t rows, bool heads, DevicePredictor& out, const std::vector<uint32_t>* chosen = nullptr) {
+    LowRankPredictor p = all;
+    if (chosen) {
+      for (uint32_t i = 0; i < chosen->size(); i++) {
+        std::copy_n(all.b.data() + (size_t)(*chosen)[i] * p.rank, p.rank, p.b.data() + (size_t)i * p.rank);
+        if (!p.bias.empty()) p.bias[i] = all.bias[(*chosen)[i]];
+      }
+      rows = (uint32_t)chosen->size();
+      p.bias.resize(p.bias.empty() ? 0 : rows);
+    }
     out.present = true, out.relu = p.relu, out.source = p.source;
     out.rank = (p.rank + 31) / 32 * 32;
     out.a = rows_of(p.a, p.rank, spec.width, spec.width, out.rank, Format::f16);
@@ -342,9 +422,9 @@ Status DeviceModel::set_predictors(const Predictors& from) try {
     out.head_b = room->upload(b, "the predictors");
   };
   for (size_t i = 0; i < from.mlp.size() && i < spec.layers; i++)
-    if (from.mlp[i] && layers[i].by_neuron) take(*from.mlp[i], spec.ffn_width, false, by_mlp[i]);
+    if (from.mlp[i] && layers[i].by_neuron) take(*from.mlp[i], spec.ffn_width, false, by_mlp[i], split((uint32_t)i) ? &placement.hot[i] : nullptr);
   for (size_t i = 0; i < from.heads.size() && i < spec.layers; i++)
-    if (from.heads[i]) take(*from.heads[i], spec.heads, true, by_heads[i]);
+    if (from.heads[i] && i >= placement.cpu_layers) take(*from.heads[i], spec.heads, true, by_heads[i]);
   if (!room->status().ok()) return room->status();
   mlp = std::move(by_mlp), heads = std::move(by_heads);
   predictor_memory_ = std::move(room);

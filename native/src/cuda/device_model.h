@@ -5,6 +5,7 @@
 
 #include "../../kernels/cuda/program.h"
 #include "device.h"
+#include "placement.h"
 #include "model.h"
 #include "weights.h"
 
@@ -30,6 +31,7 @@ struct DeviceLayer {
   Matrix down{};               // dense: [width][ffn_width]
   Matrix first{}, up{}, down_rows{};  // by neuron: the bundles' gate and up as pairs (up alone without a gate), up, and down
   bool by_neuron = false;
+  uint32_t hot = 0;            // neurons that are here; fewer than the model's: the CPU computes the others
   float *up_bias = nullptr, *down_bias = nullptr;
   bool windowed = false;
 };
@@ -43,11 +45,26 @@ struct DevicePredictor {
   float *bias = nullptr, *head_b = nullptr;  // heads: b in f32
 };
 
+// Bytes of the GPU's memory that a model's parts take.
+struct Footprint {
+  struct Layer {
+    uint64_t attention = 0, dense = 0;  // dense: the MLP's matrices; 0: the file has only its neurons
+    uint64_t neuron = 0;                // of one neuron's bundle; 0: not by neuron
+    double always = 0;                  // of it, the gate: what is read of every neuron
+  };
+  std::vector<Layer> layers;
+  uint64_t embedding = 0, positions = 0, output = 0;  // output 0: it is the embedding
+  uint64_t whole(uint32_t neurons) const;  // all of it
+};
+
 class DeviceModel {
  public:
-  // by_neuron: MLPs without true zeros also get bundles. Errors: out-of-memory, model-unsupported, what reading gives.
+  // by_neuron: MLPs without true zeros also get bundles. placement: what of the model comes here; null: all. Errors: out-of-memory, model-unsupported, what reading gives.
   static Status load(std::shared_ptr<Device> device, const ModelSpec& spec, const Traits& traits, const Weights& weights, bool by_neuron,
-                     const std::function<void(float)>& progress, std::shared_ptr<DeviceModel>& out);
+                     const std::function<void(float)>& progress, std::shared_ptr<DeviceModel>& out, const Placement* placement = nullptr);
+  static Footprint footprint(const ModelSpec& spec, const Traits& traits, const Weights& weights, bool by_neuron);
+  bool split(uint32_t layer) const { return layer >= placement.cpu_layers && layers[layer].by_neuron && layers[layer].hot < spec.ffn_width; }
+  uint32_t turns() const;  // of the CPU, in a token
   Status set_predictors(const Predictors& predictors);
   uint64_t mlp_bytes(uint32_t layer) const;  // that a dense token reads
 
@@ -55,6 +72,7 @@ class DeviceModel {
   Traits traits;
   Memory memory;
   std::vector<DeviceLayer> layers;
+  Placement placement;         // `hot` is empty where layers are not split by neuron
   cuda::Norm output_norm{};
   Matrix embedding{}, positions{}, output{};
   std::vector<float> rope_factors;

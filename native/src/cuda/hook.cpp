@@ -5,6 +5,7 @@
 #include <algorithm>
 
 #include "../engine_impl.h"
+#include "kernels.h"
 
 namespace hunch {
 
@@ -20,6 +21,100 @@ GpuReport gpus() {
 
 namespace cuda {
 
+namespace {
+
+constexpr double kHandshake = 15e-6;  // seconds: post, see, add up, answer, see
+
+// Bytes a second that the GPU copies within its memory, read and written; a guess where there is no room to try.
+double copy_speed(const std::shared_ptr<Device>& device, uint64_t room) {
+  constexpr double kGuess = 400e9;
+  const size_t n = std::min<size_t>(64u << 20, room / 4) / 256 * 256;
+  Memory memory(device);
+  const DevicePointer from = n ? memory.take(n, "a copy") : 0, to = n ? memory.take(n, "a copy") : 0;
+  if (!from || !to) return kGuess;
+  const Driver& d = device->d;
+  void *begin = nullptr, *end = nullptr;
+  float ms = 0;
+  Result r = d.EventCreate(&begin, 0);
+  if (r == kSuccess) r = d.EventCreate(&end, 0);
+  for (int pass = 0; pass < 2 && r == kSuccess; pass++) {
+    if (pass) d.EventRecord(begin, nullptr);
+    for (int i = 0; i < 8 && r == kSuccess; i++) r = d.MemcpyDtoDAsync(to, from, n, nullptr);
+    if (pass) d.EventRecord(end, nullptr);
+    if (r == kSuccess) r = d.StreamSynchronize(nullptr);
+  }
+  if (r == kSuccess) r = d.EventElapsedTime(&ms, begin, end);
+  if (begin) d.EventDestroy(begin);
+  if (end) d.EventDestroy(end);
+  return r == kSuccess && ms > 0 ? 16.0 * (double)n / (ms * 1e-3) : kGuess;
+}
+
+// What of the model comes to the GPU: its weights take the budget that was given, or what is free beside a conversation; `whole`: all of it does. Errors:
+// out-of-memory, bad-request.
+Status divide(const LoadOptions& options, const Model& model, unsigned threads, const Footprint& f, const std::shared_ptr<Device>& device, bool& whole, Placement& out) {
+  const ModelSpec& m = model.spec;
+  const uint64_t free = device->free_memory();
+  // A session's lists by block, logits and vectors, and the keys and values of 2048 positions; of a small GPU a quarter.
+  const auto room = [&](uint32_t layers) {
+    const uint64_t session = 8ull * device->blocks * m.ffn_width + 8ull * m.vocabulary + (1u << 20);
+    const uint64_t cache = (uint64_t)4 * layers * m.kv_heads * m.head_width * std::min(m.trained_context, 2048u);
+    const uint64_t left = free - std::min<uint64_t>(session + cache, free / 4);
+    return options.gpu_budget ? std::min(options.gpu_budget, left) : left;
+  };
+  whole = f.whole(m.ffn_width) <= room(m.layers);
+  if (whole) return Status::fine();
+  const auto needs = [&](uint32_t first, bool neurons_too) {  // layers from `first` on, with the head
+    uint64_t sum = (f.output ? f.output + (first ? 0 : f.embedding) : f.embedding) + (first ? 0 : f.positions);
+    for (uint32_t i = first; i < m.layers; i++)
+      sum += f.layers[i].attention + (!neurons_too ? 0 : f.layers[i].dense ? f.layers[i].dense : f.layers[i].neuron * m.ffn_width);
+    return sum;
+  };
+  // The CPU computes single neurons where it has them apart; norms behind a branch would come between the two sides' sums.
+  bool by_neuron = true;
+  for (uint32_t i = 0; i < m.layers; i++) {
+    const Layer& l = model.layers[i];
+    by_neuron = by_neuron && l.rows.present() && f.layers[i].neuron && !l.post_attention_norm.present() && !l.post_ffn_norm.present();
+  }
+  uint32_t& first = out.cpu_layers;
+  while (first < m.layers && needs(first, !by_neuron) > room(m.layers - first)) first++;
+  const uint64_t budget = room(m.layers - first);
+  if (needs(first, !by_neuron) > budget)
+    return Status::error("out-of-memory", "Even the output head needs " + std::to_string(needs(m.layers, true) >> 20) + " MB of the GPU's memory; " + std::to_string(budget >> 20) +
+                                              " MB may be used. Choose a larger share, or run on the CPU.");
+  if (!by_neuron) return Status::fine();
+  const bool measured = !options.frequencies.empty();
+  if (measured && (options.frequencies.size() != m.layers || std::any_of(options.frequencies.begin(), options.frequencies.end(), [&](const auto& l) { return l.size() != m.ffn_width; })))
+    return Status::error("bad-request", "Frequencies are one number for each of the model's neurons, layer by layer.");
+  std::vector<LayerCost> costs(m.layers);
+  for (uint32_t i = 0; i < m.layers; i++) {
+    LayerCost& c = costs[i];
+    c.neuron_bytes = f.layers[i].neuron;
+    c.always = f.layers[i].always, c.often = (double)c.neuron_bytes - c.always;
+    c.frequency = measured ? options.frequencies[i] : std::vector<float>(m.ffn_width, 0.12f);
+    for (float& x : c.frequency) x = x >= 0 && x <= 1 ? x : 0;
+  }
+  const double cpu = read_bandwidth(threads, std::clamp<uint64_t>(model.weight_bytes_per_token, 1u << 20, 256u << 20)) * 1e9;
+  place_neurons(costs, first, budget - needs(first, false), {copy_speed(device, free), cpu > 0 ? cpu : 20e9, kHandshake}, out);
+  return Status::fine();
+}
+
+std::string said(const DeviceModel& m, bool measured) {
+  const ModelSpec& s = m.spec;
+  std::string text;
+  if (const uint32_t k = m.placement.cpu_layers) text = (k == 1 ? "The first layer runs" : "The first " + std::to_string(k) + " layers run") + std::string(" on the CPU");
+  uint64_t hot = 0;
+  const uint64_t all = (uint64_t)(s.layers - m.placement.cpu_layers) * s.ffn_width;
+  for (uint32_t i = m.placement.cpu_layers; i < s.layers; i++) hot += m.split(i) ? m.layers[i].hot : s.ffn_width;
+  if (hot < all) {
+    const std::string share = std::to_string(hot * 100 / all) + " % of the neurons are on the GPU, " + (measured ? "those that are active most often" : "chosen without measured frequencies") +
+                              "; the others are computed by the CPU";
+    text += text.empty() ? share : "; of the others, " + share;
+  }
+  return text.empty() ? text : text + ", because the GPU's memory does not hold the whole model.";
+}
+
+}  // namespace
+
 Status load_beside(const ModelSpec& spec, const LoadOptions& options, const Model& model, std::shared_ptr<DeviceModel>& out, ModelInfo& info) {
   if (options.device == "cpu") return Status::fine();
   if (options.device != "cuda" && options.device != "auto") return Status::error("bad-request", "The device is cpu, cuda or auto, not '" + options.device + "'.");
@@ -27,19 +122,20 @@ Status load_beside(const ModelSpec& spec, const LoadOptions& options, const Mode
     if (!token_image().bytes && !replaced()) return Status::error("gpu-unavailable", "This build of Hunch was made without CUDA. Build it where nvcc is found (docs/cuda.md), or run on the CPU.");
     std::shared_ptr<Device> device;
     if (Status s = Device::open(-1, device); !s.ok()) return s;
-    const uint64_t budget = options.gpu_budget ? std::min(options.gpu_budget, device->free_memory()) : device->free_memory();
-    uint64_t needed = model.weight_bytes_per_token;  // at least
-    if (needed > budget)
-      return Status::error("out-of-memory", "The model needs at least " + std::to_string(needed >> 20) + " MB of the GPU's memory; " + std::to_string(budget >> 20) +
-                                                " MB may be used. Choose a smaller model or a larger share, or run on the CPU.");
     TensorFile file;
     ModelSpec copy = spec;
     if (Status s = file.open(copy); !s.ok()) return s;
-    if (Status s = DeviceModel::load(device, spec, traits_of(model), FileWeights(file), options.by_neuron, options.progress, out); !s.ok()) return s;
+    const FileWeights weights(file);
+    const Traits traits = traits_of(model);
+    Placement placement;
+    bool whole = true;
+    if (Status s = divide(options, model, info.threads, DeviceModel::footprint(copy, traits, weights, options.by_neuron), device, whole, placement); !s.ok()) return s;
+    if (Status s = DeviceModel::load(device, spec, traits, weights, options.by_neuron, options.progress, out, whole ? nullptr : &placement); !s.ok()) return s;
     Token layout{};
     if (Status s = lay_out(*out, layout); !s.ok()) return s;
     info.device = device->gpu.name;
     info.gpu_bytes = out->memory.bytes();
+    info.device_note = said(*out, !options.frequencies.empty());
     return Status::fine();
   };
   const Status status = load();
@@ -135,23 +231,29 @@ Status Session::Impl::time_on_gpu(std::span<const int32_t> tokens, const Plan* p
   return Status::fine();
 }
 
+// To what the CPU's lanes counted of their part.
 void Session::Impl::add_gpu_counts(Activity& a) {
   std::vector<uint64_t> neurons, heads;
   if (!gpu->counts(neurons, heads).ok()) return;
   const ModelSpec& m = engine.model.spec;
-  a.bytes = a.tokens * gpu->model().token_bytes;
-  for (uint32_t i = 0; i < m.layers; i++) {
-    const cuda::DeviceLayer& l = gpu->model().layers[i];
+  const cuda::DeviceModel& device = gpu->model();
+  const bool split = device.turns() > 0;
+  a.bytes = a.tokens * device.token_bytes + (split ? a.bytes - std::min(a.bytes, a.tokens * engine.model.always_bytes) : 0);
+  for (uint32_t i = 0; i < device.placement.cpu_layers; i++) {
+    const Layer& l = engine.model.layers[i];
+    for (const PackedMatrix* p : {&l.q, &l.k, &l.v, &l.o, &l.gate, &l.up, &l.down}) a.bytes += a.tokens * p->bytes();
+  }
+  for (uint32_t i = device.placement.cpu_layers; i < m.layers; i++) {
+    const cuda::DeviceLayer& l = device.layers[i];
+    const uint64_t here = l.by_neuron ? l.hot : m.ffn_width, all = a.tokens * here;
     if (neurons[i]) {  // bundles of these, and, where no predictor names them, the gates of all
-      a.bytes -= a.tokens * gpu->model().mlp_bytes(i);
+      a.bytes -= a.tokens * device.mlp_bytes(i);
       a.bytes += neurons[i] * l.first.stride;
-      if (i >= gpu->model().mlp.size() || !gpu->model().mlp[i].present)
-        a.bytes += (a.tokens * m.ffn_width - std::min(neurons[i], a.tokens * m.ffn_width)) * cuda::row_stride(l.first.format, m.width);
+      if (i >= device.mlp.size() || !device.mlp[i].present) a.bytes += (all - std::min(neurons[i], all)) * cuda::row_stride(l.first.format, m.width);
     }
     // Layers that ran densely count nothing.
-    const uint64_t all = a.tokens * m.ffn_width;
-    a.computed[i] = neurons[i] ? std::min(neurons[i], all) : all;
-    a.named[i] = neurons[i];
+    a.computed[i] = (device.split(i) ? a.computed[i] : 0) + (neurons[i] ? std::min(neurons[i], all) : all);
+    a.named[i] = (device.split(i) ? a.named[i] : 0) + neurons[i];
     a.heads[i] = heads[i] ? std::min<uint64_t>(heads[i], a.tokens * m.heads) : a.tokens * m.heads;
   }
 }

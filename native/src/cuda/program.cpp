@@ -48,6 +48,8 @@ Tiles chosen_tiles(const Matrix& m, uint32_t most, uint32_t slot) {
   if (t.run == 0) t.run = 1;
   return t;
 }
+// The layer before the GPU's first is the CPU's, and with it that layer's MLP input.
+bool knows(const DeviceModel& m, uint32_t i, const DevicePredictor& p) { return p.source != PredictorSource::previous || i != m.placement.cpu_layers || i == 0; }
 
 class Builder {
  public:
@@ -55,7 +57,13 @@ class Builder {
       : m_(model), s_(model.spec), b_(buffers), plan_(plan), slot_(layout.slot_bytes), blocks_(model.memory.device().blocks) {}
 
   std::vector<Stage> build() {
-    for (uint32_t i = 0; i < s_.layers; i++) layer(i);
+    if (m_.placement.cpu_layers) {  // the CPU has run these
+      Stage begin{};
+      begin.host = {nullptr, 0, 0, ++turn_, b_.x[at_]};
+      push(begin);
+      started_ = true;
+    }
+    for (uint32_t i = m_.placement.cpu_layers; i < s_.layers; i++) layer(i);
     Stage head = residual(m_.output_norm);
     add(head, m_.output, nullptr, b_.logits, Epilogue::logits);
     head.logits = 1;
@@ -68,18 +76,12 @@ class Builder {
 
  private:
   const LayerPlan* plan_of(uint32_t i) const { return plan_ && i < plan_->layers.size() ? &plan_->layers[i] : nullptr; }
-  MlpRoute route(uint32_t i) const {
-    const LayerPlan* p = plan_of(i);
-    const DeviceLayer& l = m_.layers[i];
-    if (!p || p->mlp == MlpRoute::dense || !l.by_neuron) return MlpRoute::dense;
-    if (p->mlp == MlpRoute::predicted && i < m_.mlp.size() && m_.mlp[i].present) return MlpRoute::predicted;
-    return MlpRoute::exact;  // screened too: a low-bit copy of the gate only says which gates to read, and here all are
-  }
+  MlpRoute route(uint32_t i) const { return mlp_route(m_, plan_, i); }
   const DevicePredictor* mlp_predictor(uint32_t i) const { return i < s_.layers && route(i) == MlpRoute::predicted ? &m_.mlp[i] : nullptr; }
   const DevicePredictor* head_predictor(uint32_t i) const {
     const LayerPlan* p = i < s_.layers ? plan_of(i) : nullptr;
     const bool whole_pieces = i < s_.layers && s_.head_width % piece_columns(m_.layers[i].o.format) == 0;
-    return p && p->head_threshold && whole_pieces && row_bytes(m_.layers[i].o) <= slot_ && i < m_.heads.size() && m_.heads[i].present ? &m_.heads[i] : nullptr;
+    return p && p->head_threshold && whole_pieces && row_bytes(m_.layers[i].o) <= slot_ && i < m_.heads.size() && m_.heads[i].present && knows(m_, i, m_.heads[i]) ? &m_.heads[i] : nullptr;
   }
 
   // A stage that multiplies the normalised residual stream, to which a branch that is still apart is added.
@@ -135,8 +137,12 @@ class Builder {
     stages_.push_back(s);
   }
 
+  // What the CPU needs for its neurons of the layer whose MLP comes next.
+  void post(Stage& s, const float* x, uint32_t n, uint32_t as) { s.host.post = x, s.host.post_n = n, s.host.post_as = as, s.host.turn = turn_; }
+
   void layer(uint32_t i) {
     const DeviceLayer& l = m_.layers[i];
+    if (m_.split(i)) turn_++;
     const uint32_t hw = s_.head_width, q_rows = s_.heads * hw, kv_rows = s_.kv_heads * hw;
     const DevicePredictor *p = mlp_predictor(i), *hp = head_predictor(i);
 
@@ -167,11 +173,13 @@ class Builder {
     if (hp) by_heads(add(a, rows_of(l.qkv[0], 0, q_rows), l.qkv_bias, b_.qkv, Epilogue::store));
     push(a);
 
+    const bool names = p && p->source != PredictorSource::same;
     Stage t{};
     t.attention = 1;
     t.most_splits = b_.max_splits;
     t.qkv = b_.qkv;
-    const size_t cache = (size_t)i * s_.kv_heads * b_.context * hw;
+    if (names && m_.split(i)) post(t, b_.mlp_hidden[i & 1], p->rank, 0);
+    const size_t cache = (size_t)(i - m_.placement.cpu_layers) * s_.kv_heads * b_.context * hw;
     t.keys = b_.keys + cache, t.values = b_.values + cache;
     t.q_norm = l.q_norm, t.k_norm = l.k_norm;
     if (m_.traits.rope != RopeStyle::none) t.cosine = l.windowed ? b_.window_cosine : b_.cosine, t.sine = l.windowed ? b_.window_sine : b_.sine;
@@ -185,7 +193,7 @@ class Builder {
     o.source = Source::attention, o.n = q_rows, o.window = t.window, o.most_splits = t.most_splits;
     o.kept_heads = hp != nullptr;
     // What a predictor said two stages ago becomes the blocks' lists while they wait for attention.
-    if (p && p->source != PredictorSource::same) {
+    if (names && l.hot > 0) {
       o.scores = scores(i, *p, true);
       o.thresholds = b_.thresholds + 3 * i;
     }
@@ -212,12 +220,13 @@ class Builder {
     s.thresholds = b_.thresholds + 3 * i;
     s.partials = b_.partials;
     s.neurons_counted = b_.counted + i;
+    if (m_.split(i)) s.host.answer = b_.partials + (size_t)blocks_ * s_.width, s.host.turn = turn_;
   }
-  // The neurons' stage is complete: the sum of its parts follows.
-  void push_neurons(Stage& s, const DeviceLayer& l) {
+  // The neurons' stage is complete: the sum of its parts follows, of which the CPU's is the last.
+  void push_neurons(Stage& s, uint32_t i, const DeviceLayer& l) {
     push(s);
     Stage sum{};
-    sum.sum_partials = 1, sum.partials = b_.partials, sum.down_bias = l.down_bias;
+    sum.sum_partials = blocks_ + (m_.split(i) ? 1 : 0), sum.partials = b_.partials, sum.down_bias = l.down_bias;
     const bool apart = l.post_ffn_norm.weight;
     sum.x_out = apart ? b_.branch : b_.x[at_], sum.into_residual = !apart;
     push(sum);
@@ -236,38 +245,41 @@ class Builder {
       push(e);
       return;
     }
-    if (r == MlpRoute::dense) {
+    const float* input = b_.x[at_];
+    if (r == MlpRoute::dense || l.hot == 0) {
       Stage d = residual(l.ffn_norm);
+      if (m_.split(i)) post(d, input, s_.width, 1);
       look_ahead(d, i + 1);
       neurons(d, i, l, 2);
-      push_neurons(d, l);
+      push_neurons(d, i, l);
       return;
     }
     if (r == MlpRoute::predicted && p->source != PredictorSource::same) {
       Stage d = residual(l.ffn_norm);
+      if (m_.split(i)) post(d, input, s_.width, 1);
       look_ahead(d, i + 1);
       neurons(d, i, l, 3);
-      push_neurons(d, l);
+      push_neurons(d, i, l);
       return;
     }
+    Stage d = residual(l.ffn_norm);
+    if (m_.split(i)) post(d, input, s_.width, 1);
     if (r == MlpRoute::exact) {
-      Stage d = residual(l.ffn_norm);
       look_ahead(d, i + 1);
       Matrix gates = l.first;
       if (gates.pair) gates.pair = 0, gates.rows /= 2;
       add(d, gates, nullptr, nullptr, Epilogue::select);
       neurons(d, i, l, 1);
-      push_neurons(d, l);
+      push_neurons(d, i, l);
       return;
     }
-    Stage d = residual(l.ffn_norm);
     add(d, p->a, nullptr, b_.mlp_hidden[i & 1], Epilogue::store);
     look_ahead(d, i + 1);
     push(d);
     Stage e = residual(l.ffn_norm);
     e.scores = scores(i, *p, false);
     neurons(e, i, l, 3);
-    push_neurons(e, l);
+    push_neurons(e, i, l);
   }
 
   const DeviceModel& m_;
@@ -276,13 +288,20 @@ class Builder {
   const Plan* plan_;
   const uint32_t slot_, blocks_;
   std::vector<Stage> stages_;
-  uint32_t at_ = 0;
+  uint32_t at_ = 0, turn_ = 0;
   bool started_ = false;
   const float* branch_ = nullptr;
   cuda::Norm branch_norm_{};
 };
 
 }  // namespace
+
+MlpRoute mlp_route(const DeviceModel& m, const Plan* plan, uint32_t i) {
+  const LayerPlan* p = plan && i < plan->layers.size() ? &plan->layers[i] : nullptr;
+  if (!p || p->mlp == MlpRoute::dense || !m.layers[i].by_neuron) return MlpRoute::dense;
+  if (p->mlp == MlpRoute::predicted && i < m.mlp.size() && m.mlp[i].present && knows(m, i, m.mlp[i])) return MlpRoute::predicted;
+  return MlpRoute::exact;  // screened too: a low-bit copy of the gate only says which gates to read, and here all are
+}
 
 std::vector<Stage> build_program(const DeviceModel& model, const SessionBuffers& b, const Token& layout, const Plan* plan) { return Builder(model, b, layout, plan).build(); }
 

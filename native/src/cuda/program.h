@@ -23,6 +23,8 @@ struct SessionBuffers {
 
 // plan: null = dense. layout: of lay_out().
 std::vector<Stage> build_program(const DeviceModel& model, const SessionBuffers& b, const Token& layout, const Plan* plan);
+// How a layer's MLP runs on the GPU with this plan.
+MlpRoute mlp_route(const DeviceModel& model, const Plan* plan, uint32_t layer);
 // [layers][3]; what a plan says in numbers, as opposed to routes.
 std::vector<float> thresholds_of(const DeviceModel& model, const Plan* plan);
 // Two plans with the same routes need the same stages.

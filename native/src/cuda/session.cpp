@@ -1,6 +1,7 @@
 #include "session.h"
 
 #include <algorithm>
+#include <chrono>
 #include <cmath>
 #include <cstring>
 #include <thread>
@@ -15,9 +16,10 @@ constexpr uint32_t kAhead = 4;  // tokens in flight: the host hears of one while
 const std::atomic<bool> never{false};
 
 Status no_number() { return Status::error("model-invalid", "The model's output is not a number. The file is probably damaged: download it again."); }
+constexpr uint64_t kAnswerNs = 30'000'000'000;  // that the kernel waits for the CPU's part: a whole model's worth on a slow machine
 }
 
-Status DeviceSession::open(std::shared_ptr<DeviceModel> model, uint32_t context, std::unique_ptr<DeviceSession>& out) {
+Status DeviceSession::open(std::shared_ptr<DeviceModel> model, uint32_t context, std::unique_ptr<DeviceSession>& out, const CpuParts* cpu) {
   std::unique_ptr<DeviceSession> s(new DeviceSession(std::move(model)));
   const ModelSpec& m = s->model_->spec;
   Memory& memory = s->memory_;
@@ -30,11 +32,11 @@ Status DeviceSession::open(std::shared_ptr<DeviceModel> model, uint32_t context,
   const char* what = "the context";
   for (float*& x : b.x) x = memory.array<float>(m.width, what);
   b.branch = memory.array<float>(m.width, what);
-  if (std::any_of(s->model_->layers.begin(), s->model_->layers.end(), [](const DeviceLayer& l) { return l.by_neuron; })) b.partials = memory.array<float>((size_t)blocks * m.width, what);
+  if (std::any_of(s->model_->layers.begin(), s->model_->layers.end(), [](const DeviceLayer& l) { return l.by_neuron; })) b.partials = memory.array<float>((size_t)(blocks + 1) * m.width, what);  // the last is the CPU's
   b.qkv = memory.array<float>((size_t)(m.heads + 2 * m.kv_heads) * hw, what);
   b.hidden = memory.array<float>(m.ffn_width, what);
   for (int i = 0; i < 2; i++) b.mlp_hidden[i] = memory.array<float>(4096 + 32, what), b.head_hidden[i] = memory.array<float>(4096 + 32, what);
-  const size_t cache = (size_t)m.layers * m.kv_heads * context * hw;
+  const size_t cache = (size_t)(m.layers - s->model_->placement.cpu_layers) * m.kv_heads * context * hw;
   b.keys = memory.array<uint16_t>(cache, what), b.values = memory.array<uint16_t>(cache, what);
   if (s->model_->traits.rope != RopeStyle::none) {
     const RopeTable table = make_rope_table(m.rope, m.rope_width, context, s->model_->rope_factors);
@@ -75,6 +77,14 @@ Status DeviceSession::open(std::shared_ptr<DeviceModel> model, uint32_t context,
   s->staged_tokens_ = static_cast<int32_t*>(memory.mapped((context + 1) * sizeof(int32_t), on_device));
   s->staged_floats_ = static_cast<float*>(memory.mapped(std::max<size_t>(m.vocabulary, context) * sizeof(float), on_device));
   if (!memory.status().ok()) return memory.status();
+  if (s->model_->turns()) {
+    if (!cpu) return Status::error("internal", "A part of the model is the CPU's, and nothing runs it.");
+    t.spin_limit <<= 4;  // its blocks wait while the CPU computes
+    t.host.turns = s->model_->turns();
+    t.host.limit_ns = kAnswerNs;
+    s->cold_ = std::make_unique<ColdSide>(*cpu, *s->model_, memory, t.host, s->host_progress_, s->host_tokens_);
+    if (!memory.status().ok()) return memory.status();
+  }
 
   const Driver& d = device.d;
   device.enter();
@@ -97,7 +107,7 @@ Status DeviceSession::open(std::shared_ptr<DeviceModel> model, uint32_t context,
   if (r == kSuccess) r = d.GraphInstantiateWithFlags(&s->graph_, graph, 0);
   if (graph) d.GraphDestroy(graph);
   if (r != kSuccess) return failure(d, r, "preparing the context");
-  s->prefill_ = Prefill::open(*s->model_, b);  // last: it may do without
+  if (!s->cold_) s->prefill_ = Prefill::open(*s->model_, b);  // last: it may do without
   out = std::move(s);
   return Status::fine();
 }
@@ -105,6 +115,7 @@ Status DeviceSession::open(std::shared_ptr<DeviceModel> model, uint32_t context,
 DeviceSession::~DeviceSession() {
   const Device& device = memory_.device();
   device.enter();
+  cold_ = nullptr;
   if (stream_) device.d.StreamSynchronize(stream_);
   if (graph_) device.d.GraphExecDestroy(graph_);
   if (stream_) device.d.StreamDestroy(stream_);
@@ -137,42 +148,65 @@ Status DeviceSession::start(std::span<const int32_t> tokens, uint32_t position, 
   device.enter();
   std::copy(tokens.begin(), tokens.end(), staged_tokens_);
   uint32_t epoch = 0;  // of the barrier: the kernel keeps it
-  Result r = d.MemcpyDtoHAsync(&staged_->epoch, reinterpret_cast<DevicePointer>(&token_.state->epoch), sizeof epoch, stream_);
+  Result r = d.MemcpyDtoHAsync(&epoch, reinterpret_cast<DevicePointer>(&token_.state->epoch), sizeof epoch, stream_);
   if (r == kSuccess) r = d.StreamSynchronize(stream_);
+  if (r == kSuccess && host_progress_[1] == 4) {  // blocks left it at different places
+    epoch = 0;
+    r = d.MemsetD8Async(reinterpret_cast<DevicePointer>(token_.barrier), 0, sizeof epoch, stream_);
+  }
   if (r != kSuccess) return failure(d, r, "starting");
   State& s = *staged_;
+  s.epoch = epoch;
   s.position = (int32_t)position, s.known = (int32_t)(position + tokens.size());
   s.stopped = 0, s.score = score, s.want_last = last;
   s.stage_count = stage_count_;
   s.stop_count = (int32_t)std::min<size_t>(stop.size(), std::size(s.stop));
   std::copy_n(stop.begin(), s.stop_count, s.stop);
-  host_progress_[0] = (int32_t)position;
+  host_progress_[0] = launched_ = (int32_t)position;
   host_progress_[1] = 0;
+  if (cold_) cold_->begin(tokens, position, plan_ ? &*plan_ : nullptr);
   r = d.MemcpyHtoDAsync(reinterpret_cast<DevicePointer>(token_.tokens + position), staged_tokens_, tokens.size() * sizeof(int32_t), stream_);
   if (r == kSuccess) r = d.MemcpyHtoDAsync(reinterpret_cast<DevicePointer>(token_.state), staged_, sizeof(State), stream_);
   return r == kSuccess ? Status::fine() : failure(d, r, "starting");
 }
 
+DeviceSession::Serving::~Serving() {
+  if (!s.cold_) return;
+  s.memory_.device().d.StreamSynchronize(s.stream_);  // what it says was said before
+  s.cold_->end();
+}
+
+void DeviceSession::doze(int32_t position) const {
+  int32_t last = -1;
+  for (int naps = 0, at; naps < 2000 && (at = host_progress_[0]) < position && !host_progress_[1]; last = at) {
+    naps = at == last ? naps + 1 : 0;  // a GPU that stands still may be lost: asking it will tell
+    std::this_thread::sleep_for(std::chrono::microseconds(naps < 200 ? 20 : 1000));
+  }
+}
+
 Status DeviceSession::launch() {
   const Driver& d = memory_.device().d;
+  launched_++;
   const Result r = d.GraphLaunch(graph_, stream_);
   return r == kSuccess ? Status::fine() : failure(d, r, "computing a token");
 }
 Status DeviceSession::wait(const char* doing) {
   const Driver& d = memory_.device().d;
+  if (cold_) doze(launched_);
   const Result r = d.StreamSynchronize(stream_);
   if (r != kSuccess) return failure(d, r, doing);
   return ended();
 }
 Status DeviceSession::ended() const {
   if (host_progress_[1] == 3) return no_number();
+  if (cold_ && cold_->late()) return Status::error("gpu-failed", "The CPU's part of a token took longer than the GPU waits. Close programs that use the processor, or give the model more of the GPU's memory.");
   if (host_progress_[1] == 4)
     return Status::error("gpu-failed", "The GPU's kernel waited too long for its own blocks and gave up. Close programs that use the GPU and try again, or run on the CPU.");
   return Status::fine();
 }
 
 size_t DeviceSession::batched(size_t count) const {
-  if (!batches_ || !prefill_ || count < Prefill::kLeast) return 0;
+  if (!batches_ || !prefill_ || cold_ || count < Prefill::kLeast) return 0;
   if (plan_)
     for (const LayerPlan& l : plan_->layers)
       if (l.mlp != MlpRoute::dense || l.head_threshold) return 0;
@@ -203,12 +237,14 @@ Status DeviceSession::extend(std::span<const int32_t> tokens, uint32_t position,
     tokens = tokens.subspan(n), position += (uint32_t)n;
     if (tokens.empty() || cancel.load(std::memory_order_relaxed)) return Status::fine();
   }
+  const Serving serving{*this};
+  const size_t in_flight = cold_ ? kAhead : 64;
   if (Status s = start(tokens, position, false, logits != nullptr, {}); !s.ok()) return s;
   const Driver& d = memory_.device().d;
   for (size_t i = 0; i < tokens.size(); i++) {
     if (cancel.load(std::memory_order_relaxed)) break;
     if (Status s = launch(); !s.ok()) return s;
-    if (i % 64 == 63)
+    if (i % in_flight == in_flight - 1)
       if (Status s = wait("reading the prompt"); !s.ok()) return s;
   }
   if (logits)
@@ -222,12 +258,13 @@ Status DeviceSession::extend(std::span<const int32_t> tokens, uint32_t position,
 Status DeviceSession::greedy(std::span<const int32_t> prompt, uint32_t position, uint32_t most, std::span<const int32_t> stop,
                              const std::function<bool(int32_t)>& token, const std::atomic<bool>& cancel, uint32_t& drawn, bool& stopped) {
   drawn = 0, stopped = false;
+  const Serving serving{*this};
   if (Status s = start(prompt, position, false, true, stop); !s.ok()) return s;
   const uint32_t first = position + (uint32_t)prompt.size();  // where the first drawn token goes
   const uint32_t launches = (uint32_t)std::min<uint64_t>((uint64_t)prompt.size() - 1 + most, b_.context - position);
   uint32_t launched = 0;
   bool go = true;
-  while (go && drawn < most) {
+  while (go && drawn < most && !cancel.load(std::memory_order_relaxed)) {
     while (launched < launches && launched < (uint32_t)prompt.size() + drawn + kAhead) {
       if (Status s = launch(); !s.ok()) return s;
       launched++;
@@ -240,6 +277,7 @@ Status DeviceSession::greedy(std::span<const int32_t> prompt, uint32_t position,
         go = false;
         break;
       }
+      if (cold_) std::this_thread::sleep_for(std::chrono::microseconds(20));
       if (++polls > 2000) {  // a fault of the GPU shows only here
         polls = 0;
         std::this_thread::yield();
@@ -267,6 +305,7 @@ Status DeviceSession::greedy(std::span<const int32_t> prompt, uint32_t position,
 
 Status DeviceSession::score(std::span<const int32_t> tokens, uint32_t position, float* nll, uint8_t* greedy) {
   const Driver& d = memory_.device().d;
+  const Serving serving{*this};
   const size_t n = tokens.size() - 1;
   if (batched(n)) {
     if (Status s = run_batches(tokens, n, position, true, never); !s.ok()) return s;
@@ -287,13 +326,15 @@ Status DeviceSession::score(std::span<const int32_t> tokens, uint32_t position, 
 
 Status DeviceSession::time(std::span<const int32_t> tokens, uint32_t position, float& ms) {
   const Driver& d = memory_.device().d;
+  const Serving serving{*this};
   if (Status s = start(tokens, position, true, false, {}); !s.ok()) return s;
   void *begin = nullptr, *end = nullptr;
   Result r = d.EventCreate(&begin, 0);
   if (r == kSuccess) r = d.EventCreate(&end, 0);
   if (r == kSuccess) r = d.EventRecord(begin, stream_);
-  for (size_t i = 0; i + 1 < tokens.size() && r == kSuccess; i++) r = d.GraphLaunch(graph_, stream_);
+  for (size_t i = 0; i + 1 < tokens.size() && r == kSuccess; i++) r = d.GraphLaunch(graph_, stream_), launched_++;
   if (r == kSuccess) r = d.EventRecord(end, stream_);
+  if (cold_ && r == kSuccess) doze(launched_);
   if (r == kSuccess) r = d.StreamSynchronize(stream_);
   if (r == kSuccess) r = d.EventElapsedTime(&ms, begin, end);
   if (begin) d.EventDestroy(begin);

@@ -4,13 +4,15 @@
 #include <atomic>
 #include <span>
 
+#include "cold.h"
 #include "prefill.h"
 
 namespace hunch::cuda {
 
 class DeviceSession {
  public:
-  static Status open(std::shared_ptr<DeviceModel> model, uint32_t context, std::unique_ptr<DeviceSession>& out);
+  // cpu: what computes the CPU's part; needed where the model has one (DeviceModel::turns).
+  static Status open(std::shared_ptr<DeviceModel> model, uint32_t context, std::unique_ptr<DeviceSession>& out, const CpuParts* cpu = nullptr);
   ~DeviceSession();
 
   // How the next tokens run; null = dense. Only other routes rebuild the stages; other thresholds are one copy.
@@ -52,6 +54,13 @@ class DeviceSession {
   Status wait(const char* doing);
   Status ended() const;
   Status rebuild();
+  // While it lives the CPU answers what start() began; then nothing of this session runs on the GPU any more.
+  struct Serving {
+    DeviceSession& s;
+    ~Serving();
+  };
+  // Waits without taking a core from the lanes that answer, until the GPU has passed this position or ended.
+  void doze(int32_t position) const;
 
   std::shared_ptr<DeviceModel> model_;
   Memory memory_;
@@ -70,6 +79,8 @@ class DeviceSession {
   std::unique_ptr<Prefill> prefill_;
   bool batches_ = true;
   uint32_t predictors_version_ = 0;
+  int32_t launched_ = 0;         // position behind the last token that was launched
+  std::unique_ptr<ColdSide> cold_;  // null: the GPU does all of it
 };
 
 }  // namespace hunch::cuda

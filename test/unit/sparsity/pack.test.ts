@@ -1,5 +1,5 @@
 import { describe, expect, it } from 'vitest';
-import { checkPack, parsePack, type Pack } from '../../../electron/sparsity/pack';
+import { checkPack, frequenciesOf, packFrequencies, parsePack, type Pack } from '../../../electron/sparsity/pack';
 import { plan, refusal, samplePack } from './helpers';
 
 describe('pack.json', () => {
@@ -11,6 +11,20 @@ describe('pack.json', () => {
   it('may have no stops and nothing measured', () => {
     const bare = { ...samplePack(null), stops: {}, frontier: [], measured: null, sensitivity: undefined };
     expect(checkPack(bare).stops).toEqual({});
+  });
+
+  it('keeps how often neurons are active, to the nearest 255th', () => {
+    const { layers, neurons } = samplePack().model;
+    const shares = Array.from({ length: layers }, (_, l) =>
+      Float32Array.from({ length: neurons }, (_, n) => ((l + n) % 7) / 6),
+    );
+    const pack = checkPack(JSON.parse(JSON.stringify({ ...samplePack(), frequencies: packFrequencies(shares) })));
+    const back = frequenciesOf(pack)!;
+    expect(back.map(({ length }) => length)).toEqual(shares.map(({ length }) => length));
+    back.forEach((layer, l) =>
+      layer.forEach((share, n) => expect(Math.abs(share - shares[l]![n]!)).toBeLessThan(0.002)),
+    );
+    expect(frequenciesOf(samplePack())).toBeUndefined();
   });
 
   const broken: [string, (pack: Pack) => unknown, string][] = [
@@ -41,6 +55,17 @@ describe('pack.json', () => {
     ],
     ['a threshold above float32', (pack) => (pack.stops.fast!.layers[0]!.scoreThreshold = 1e39), 'scoreThreshold'],
     ['a negative gate threshold', (pack) => (pack.stops.fast!.layers[0]!.gateThreshold = -1), 'gateThreshold'],
+    [
+      'frequencies of a layer too few',
+      (pack) => Object.assign(pack, { frequencies: [Buffer.alloc(pack.model.neurons).toString('base64')] }),
+      'frequencies are not one byte',
+    ],
+    [
+      'a frequency too few',
+      (pack) => Object.assign(pack, { frequencies: Array(pack.model.layers).fill(Buffer.alloc(1).toString('base64')) }),
+      'frequencies are not one byte',
+    ],
+    ['frequencies that are no base64', (pack) => Object.assign(pack, { frequencies: ['%'] }), 'at frequencies[0]'],
     ['three bits', (pack) => Object.assign(pack.stops.fast!.vocabulary, { bits: 3 }), 'vocabulary.bits'],
     [
       'a layer too few in a stop',

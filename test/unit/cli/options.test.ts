@@ -1,0 +1,23 @@
+import { Command } from 'commander';
+import { describe, expect, it } from 'vitest';
+import { byteCount, withModelOptions, type ModelOptions } from '../../../electron/cli/options';
+
+describe('--gpu-budget', () => {
+  it.each([
+    ['3GB', 3e9],
+    ['800 mb', 8e8],
+    ['1.5gb', 1.5e9],
+    ['64kB', 64e3],
+    ['4096', 4096],
+  ])('%s is %d bytes', (text, bytes) => expect(byteCount(text)).toBe(bytes));
+
+  it.each(['', '0', '-1GB', '3 TB', 'GB', '3GB and more', '1e3', '9999999GB'])('refuses %j', (text) => {
+    expect(() => byteCount(text)).toThrow(/amount of memory/);
+  });
+
+  it('stands beside --device', () => {
+    const command = withModelOptions(new Command('run')).exitOverride();
+    command.parse(['--device', 'cuda', '--gpu-budget', '2GB'], { from: 'user' });
+    expect(command.opts<ModelOptions>()).toMatchObject({ device: 'cuda', gpuBudget: 2e9 });
+  });
+});
