@@ -10,7 +10,6 @@
 namespace hunch::cuda {
 
 namespace {
-constexpr uint32_t kColdBatch = 16;  // given tokens whose first layers run together: few enough that the GPU's wait stays short
 constexpr int kSpins = 4000;         // some 0.1 ms, as long as a layer takes; then another process may have the core
 }  // namespace
 
@@ -62,7 +61,7 @@ ColdSide::~ColdSide() {
   thread_.join();
 }
 
-void ColdSide::begin(std::span<const int32_t> tokens, uint32_t position, const Plan* plan) {
+void ColdSide::begin(std::span<const int32_t> tokens, uint32_t position, const Plan* plan, uint32_t at_once) {
   if (turn_.owns_lock()) end();
   turn_ = std::unique_lock(*parts_.turn);
   parts_.scratch->predictors = parts_.predictors->get();
@@ -71,7 +70,7 @@ void ColdSide::begin(std::span<const int32_t> tokens, uint32_t position, const P
   for (auto& line : flags_->asked) line[0] = 0;
   flags_->answered = flags_->late = 0;
   tokens_.assign(tokens.begin(), tokens.end());
-  first_ = batch_ = batch_end_ = position;
+  first_ = batch_ = batch_end_ = position, at_once_ = at_once;
   plan_ = plan ? std::optional<Plan>(*plan) : std::nullopt;
   routes_.assign(model_.spec.layers, {});
   const bool zeros = model_.spec.activation == Activation::relu || model_.spec.activation == Activation::drelu;
@@ -139,7 +138,7 @@ bool ColdSide::run_layers(uint32_t p) {
     const uint32_t known = first_ + (uint32_t)tokens_.size();
     const int32_t drawn = p < known ? 0 : host_tokens_[p];
     if (drawn < 0 || (uint32_t)drawn >= m.spec.vocabulary) return false;
-    const auto ids = p < known ? std::span<const int32_t>(tokens_).subspan(p - first_, std::min(kColdBatch, known - p)) : std::span<const int32_t>(&drawn, 1);
+    const auto ids = p < known ? std::span<const int32_t>(tokens_).subspan(p - first_, std::min(at_once_, known - p)) : std::span<const int32_t>(&drawn, 1);
     if (!forward(m, *parts_.pool, *parts_.kv, *parts_.scratch, ids, p, plan_ ? &*plan_ : nullptr, Logits::none, quit_, 0, model_.placement.cpu_layers)) return false;
     batch_ = p, batch_end_ = p + (uint32_t)ids.size();
     parts_.scratch->counting = true;

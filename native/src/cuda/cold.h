@@ -32,7 +32,8 @@ class ColdSide {
   ~ColdSide();
   ColdSide(const ColdSide&) = delete;
   // Answers turns of the tokens from `position` on, of which these are given, until end(). Nothing runs on the GPU at either moment. One thread calls both.
-  void begin(std::span<const int32_t> tokens, uint32_t position, const Plan* plan);
+  // at_once: given tokens whose first layers run together; few enough that the GPU's wait stays short.
+  void begin(std::span<const int32_t> tokens, uint32_t position, const Plan* plan, uint32_t at_once);
   void end();
   bool late() const { return flags_ && flags_->late.load(std::memory_order_acquire) != 0; }  // the GPU gave up waiting
 
@@ -62,7 +63,7 @@ class ColdSide {
   // Of what begin() began.
   std::unique_lock<std::mutex> turn_;
   std::vector<int32_t> tokens_;
-  uint32_t first_ = 0, batch_ = 0, batch_end_ = 0;  // run_layers: positions whose residual streams are in the scratch
+  uint32_t first_ = 0, at_once_ = 1, batch_ = 0, batch_end_ = 0;  // run_layers: positions whose residual streams are in the scratch
   std::optional<Plan> plan_;
   std::vector<LayerPlan> routes_;  // [layers] of the neurons here
   std::atomic<uint32_t> finished_{0};  // lanes with turns

@@ -142,7 +142,7 @@ Status DeviceSession::set_plan(const Plan* plan) {
 }
 
 // Puts the tokens in place and says where to begin. Nothing of this session is running.
-Status DeviceSession::start(std::span<const int32_t> tokens, uint32_t position, bool score, bool last, std::span<const int32_t> stop) {
+Status DeviceSession::start(std::span<const int32_t> tokens, uint32_t position, bool score, bool last, std::span<const int32_t> stop, uint32_t at_once) {
   const Device& device = memory_.device();
   const Driver& d = device.d;
   device.enter();
@@ -164,7 +164,7 @@ Status DeviceSession::start(std::span<const int32_t> tokens, uint32_t position, 
   std::copy_n(stop.begin(), s.stop_count, s.stop);
   host_progress_[0] = launched_ = (int32_t)position;
   host_progress_[1] = 0;
-  if (cold_) cold_->begin(tokens, position, plan_ ? &*plan_ : nullptr);
+  if (cold_) cold_->begin(tokens, position, plan_ ? &*plan_ : nullptr, at_once);
   r = d.MemcpyHtoDAsync(reinterpret_cast<DevicePointer>(token_.tokens + position), staged_tokens_, tokens.size() * sizeof(int32_t), stream_);
   if (r == kSuccess) r = d.MemcpyHtoDAsync(reinterpret_cast<DevicePointer>(token_.state), staged_, sizeof(State), stream_);
   return r == kSuccess ? Status::fine() : failure(d, r, "starting");
@@ -327,7 +327,7 @@ Status DeviceSession::score(std::span<const int32_t> tokens, uint32_t position, 
 Status DeviceSession::time(std::span<const int32_t> tokens, uint32_t position, float& ms) {
   const Driver& d = memory_.device().d;
   const Serving serving{*this};
-  if (Status s = start(tokens, position, true, false, {}); !s.ok()) return s;
+  if (Status s = start(tokens, position, true, false, {}, 1); !s.ok()) return s;
   void *begin = nullptr, *end = nullptr;
   Result r = d.EventCreate(&begin, 0);
   if (r == kSuccess) r = d.EventCreate(&end, 0);

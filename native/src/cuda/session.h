@@ -46,7 +46,7 @@ class DeviceSession {
 
  private:
   explicit DeviceSession(std::shared_ptr<DeviceModel> model) : model_(std::move(model)), memory_(model_->memory.owner()) {}
-  Status start(std::span<const int32_t> tokens, uint32_t position, bool score, bool last, std::span<const int32_t> stop);
+  Status start(std::span<const int32_t> tokens, uint32_t position, bool score, bool last, std::span<const int32_t> stop, uint32_t at_once = 16);
   // extend() and score() of the first `count` tokens, many at once; 0: one by one.
   size_t batched(size_t count) const;
   Status run_batches(std::span<const int32_t> tokens, size_t count, uint32_t position, bool score, const std::atomic<bool>& cancel);
