@@ -86,6 +86,7 @@ struct LoadOptions {
   std::string device = "cpu";
   uint64_t gpu_budget = 0;  // bytes of the GPU's memory that may be used; 0 = what is free
   uint64_t memory_budget = 0;  // bytes of main memory that weights may take; neurons beyond it come from disk as tokens need them. 0 = all are kept
+  std::string neuron_file;     // where those neurons lie, made when it is first needed; empty: the model's path with .neurons behind it
   std::function<void(float)> progress;
 };
 
