@@ -89,25 +89,30 @@ function Found() {
   const { lookForGpus } = useStore.getState();
   useEffect(() => void lookForGpus(), [lookForGpus]);
   const now = deviceWords(engine);
+  const note = engine?.deviceNote ?? '';
+  const message = engine?.error?.message ?? '';
+  // The same reason is given once: with the GPU that it is about.
+  const beside = gpus?.gpus.some(({ problem }) => problem !== '' && note.includes(problem)) ?? false;
   return (
     <div className={css.found}>
       <div role="status">
         {now !== null && <p>Now on: {now}</p>}
-        {engine?.deviceNote && <p>{engine.deviceNote}</p>}
+        {note !== '' && !beside && <p>{note}</p>}
         {(engine?.state === 'loading' || engine?.state === 'starting') && <p>Loading the model…</p>}
-        {engine?.error && <p className={css.problem}>{engine.error.message}</p>}
+        {message !== '' && <p className={css.problem}>{message}</p>}
       </div>
       {engine?.error && (
         <div className={css.remedies}>
           <GpuRemedies code={engine.error.code} />
         </div>
       )}
-      {gpus ? <Gpus report={gpus} /> : <p>Looking for GPUs…</p>}
+      {gpus ? <Gpus report={gpus} told={`${note} ${message}`} /> : <p>Looking for GPUs…</p>}
     </div>
   );
 }
 
-function Gpus({ report: { driver, gpus, problem } }: { report: GpuReport }) {
+/** `told`: what is said of them already. */
+function Gpus({ report: { driver, gpus, problem }, told }: { report: GpuReport; told: string }) {
   return (
     <>
       {gpus.length > 0 && (
@@ -121,7 +126,7 @@ function Gpus({ report: { driver, gpus, problem } }: { report: GpuReport }) {
         </ul>
       )}
       {driver !== '' && <p>NVIDIA’s driver for CUDA {driver}</p>}
-      {problem !== '' && <p>{problem}</p>}
+      {problem !== '' && !told.includes(problem) && <p>{problem}</p>}
     </>
   );
 }

@@ -20,6 +20,13 @@ const spread: Residency = {
 const idle = { hits: 0, misses: 0, readBytes: 0, waitedSeconds: 0 };
 const inMemory: Residency = { ...spread, ...idle, gpu: counts(0, 0), memory: counts(1000, 1000), disk: counts(0, 0) };
 
+/** Relative luminance of '#rrggbb' (WCAG 2). */
+const luminance = (colour: string): number =>
+  [0.2126, 0.7152, 0.0722].reduce((sum, weight, i) => {
+    const share = Number.parseInt(colour.slice(1 + 2 * i, 3 + 2 * i), 16) / 255;
+    return sum + weight * (share <= 0.04045 ? share / 12.92 : ((share + 0.055) / 1.055) ** 2.4);
+  }, 0);
+
 describe('where neurons lie', () => {
   it('is counted by layer and in all', () => {
     const layers = layersOf(spread);
@@ -47,6 +54,11 @@ describe('where neurons lie', () => {
       const tiles = (['gpu', 'memory', 'disk'] as const).map((place) => placeTile(theme, place));
       expect(new Set(tiles.map(({ fill }) => fill)).size).toBe(3);
       expect(new Set(tiles.map(({ marks }) => marks)).size).toBe(3);
+      const page = luminance({ light: '#fdfdfc', dark: '#17181a' }[theme]);
+      for (const { fill } of tiles) {
+        const [low, high] = [page, luminance(fill)].sort((a, b) => a - b);
+        expect((high! + 0.05) / (low! + 0.05)).toBeGreaterThan(3);
+      }
     }
   });
 

@@ -253,6 +253,22 @@ describe('the settings', () => {
     expect(await findings()).toEqual([]);
   });
 
+  it('give a reason once: beside its GPU, or as what went wrong', async () => {
+    act(() =>
+      useStore.setState({ engine: { ...ready, deviceNote: 'No GPU can be used. It is too old. Run on the CPU.' } }),
+    );
+    show(<PerformanceSettings />);
+    await screen.findByText('It is too old.');
+    expect(screen.queryByText(/^No GPU can be used/)).toBeNull();
+    cleanup();
+    found = { built: true, driver: '', gpus: [], problem: 'There is no driver.' };
+    const error = { code: 'gpu-unavailable', message: 'There is no driver. Run on the CPU.' };
+    act(() => useStore.setState({ gpus: null, engine: { ...stoppedStatus, modelId: 'm', error } }));
+    show(<PerformanceSettings />);
+    await waitFor(() => expect(screen.queryByText('Looking for GPUs…')).toBeNull());
+    expect(screen.getAllByText(/There is no driver/)).toHaveLength(1);
+  });
+
   it('save the choice, numbers, and empty fields', async () => {
     show(<PerformanceSettings />);
     await user.click(screen.getByRole('radio', { name: 'Automatic' }));
