@@ -111,9 +111,10 @@ export async function takeActivityScreenshots(folder: string, onSaved: (file: st
     await page.waitForTimeout(300);
     await modelReady(page);
     await showView(page, 'Where neurons lie');
+    await page.getByRole('button', { name: 'Show the conversation beside the activations' }).click();
     await send(page, question);
     await followReply(page);
-    await page.waitForTimeout(500);
+    await page.getByRole('button', { name: 'Use the whole height' }).click();
     await shoot('residency-dark');
     await theme('light');
     await shoot('residency-light');
