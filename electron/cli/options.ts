@@ -1,6 +1,7 @@
 import { InvalidArgumentError, Option } from 'commander';
 import type { Command } from 'commander';
-import type { Device, Isa } from '../engine/addon';
+import type { Device } from '../contract/devices';
+import type { Isa } from '../engine/addon';
 import { defaultModelId } from '../models/catalogue';
 
 /** What every command that runs a model takes. */

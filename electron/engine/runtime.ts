@@ -1,4 +1,5 @@
 import { randomInt } from 'node:crypto';
+import type { Device } from '../contract/devices';
 import type { ReplyStats, Sampling } from '../contract/entities';
 import { HunchError } from '../contract/errors';
 import type { Sparsity } from '../contract/sparsity';
@@ -8,16 +9,7 @@ import { PromptEncoder } from '../models/prompt';
 import { ChatTemplate } from '../models/template';
 import { Tokenizer } from '../models/tokenizer';
 import type { FramesProgress } from './activityTrail';
-import type {
-  GenerateOptions,
-  GenerateResult,
-  Device,
-  Isa,
-  ModelSpec,
-  NativeAddon,
-  NativeModel,
-  NativeSession,
-} from './addon';
+import type { GenerateOptions, GenerateResult, Isa, ModelSpec, NativeAddon, NativeModel, NativeSession } from './addon';
 import type { ChatSession } from './chatSessions';
 import { ChatSessions } from './chatSessions';
 import { useFilePlans } from './fileSource';
@@ -44,6 +36,9 @@ export interface RuntimeOptions {
   isa?: Isa;
   /** LoadOptions.device; default: cpu. */
   device?: Device;
+  /** LoadOptions.gpuBudget and .memoryBudget, bytes; default: 0, no limit. */
+  gpuBudget?: number;
+  memoryBudget?: number;
   /** LoadOptions.byNeuron; default: where there is a pack, whose plans may skip. */
   byNeuron?: boolean;
   /** Where the model's packs are written, and looked for first; default: its own folder. */
@@ -184,6 +179,8 @@ export class Runtime {
           byNeuron: options.byNeuron ?? packed,
           ...(options.isa ? { isa: options.isa } : {}),
           ...(options.device ? { device: options.device } : {}),
+          gpuBudget: options.gpuBudget ?? 0,
+          memoryBudget: options.memoryBudget ?? 0,
         },
         options.onProgress,
       );
