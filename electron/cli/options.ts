@@ -10,6 +10,8 @@ export interface ModelOptions {
   threads: number;
   isa?: Isa;
   device?: Device;
+  /** Bytes that weights may take; what does not fit comes from the disk. */
+  memory?: number;
   json?: boolean;
 }
 
@@ -31,6 +33,16 @@ export function decimal(min: number, max: number): (text: string) => number {
     }
     return number;
   };
+}
+
+const units: Record<string, number> = { B: 1, KB: 1e3, MB: 1e6, GB: 1e9, KIB: 2 ** 10, MIB: 2 ** 20, GIB: 2 ** 30 };
+
+/** Bytes of `800MB`, `1.5GB` or `2GiB`. */
+export function byteSize(text: string): number {
+  const [, number, unit] = /^(\d+(?:\.\d+)?)\s*([KMG]?i?B)$/i.exec(text.trim()) ?? [];
+  const bytes = Math.round(Number(number) * (units[unit?.toUpperCase() ?? ''] ?? NaN));
+  if (bytes >= 1 && bytes <= 2 ** 50) return bytes;
+  throw new InvalidArgumentError('It must be a size like 800MB or 1.5GB.');
 }
 
 export const jsonOption = (): Option => new Option('--json', 'print one JSON object instead of text');
@@ -55,6 +67,12 @@ export function withModelOptions(command: Command): Command {
         'cuda',
         'auto',
       ]),
+    )
+    .addOption(
+      new Option(
+        '--memory <size>',
+        'what weights may take, e.g. 800MB; the neurons beyond it come from disk',
+      ).argParser(byteSize),
     )
     .addOption(jsonOption());
 }

@@ -71,6 +71,8 @@ export interface LoadOptions {
   gpuBudget?: number;
   /** Bytes of main memory that weights may take; neurons beyond it come from the file when they are needed. 0 (default) = all are kept. */
   memoryBudget?: number;
+  /** That file, made when it is first needed; default: the model's path with .neurons behind it. */
+  neuronFile?: string;
 }
 
 export interface NativeInfo {

@@ -181,6 +181,7 @@ export class Runtime {
           ...(options.device ? { device: options.device } : {}),
           gpuBudget: options.gpuBudget ?? 0,
           memoryBudget: options.memoryBudget ?? 0,
+          neuronFile: `${packTarget(spec.path, options.packFolder)}.neurons`,
         },
         options.onProgress,
       );

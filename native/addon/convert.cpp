@@ -156,6 +156,12 @@ Status to_load_options(const Napi::Value& value, LoadOptions& out) {
   const Napi::Value budget = r.field("gpuBudget");
   if (!budget.IsUndefined())
     if (Status s = to_uint(budget, "options.gpuBudget", 1ull << 50, out.gpu_budget); !s.ok()) return s;
+  const Napi::Value memory = r.field("memoryBudget");
+  if (!memory.IsUndefined())
+    if (Status s = to_uint(memory, "options.memoryBudget", 1ull << 50, out.memory_budget); !s.ok()) return s;
+  const Napi::Value neurons = r.field("neuronFile");
+  if (neurons.IsString()) out.neuron_file = neurons.As<Napi::String>().Utf8Value();
+  else if (!neurons.IsUndefined()) return wrong("options.neuronFile", "a path");
   return r.status;
 }
 
