@@ -15,6 +15,7 @@ constexpr unsigned kReaders = 32;       // reads under way: what a disk needs to
 constexpr size_t kGap = 8192;           // bytes between two neurons that are read along rather than beginning another read
 constexpr uint32_t kLook = 16;          // slots compared when one has to go
 constexpr float kHalfLife = 16;         // passes after which a use counts half
+constexpr float kAlike = 0.01f;         // heats that differ by less are taken for equal
 
 NeuronStore::~NeuronStore() {
   {
@@ -68,11 +69,13 @@ void NeuronStore::vacate(Slot& slot) {
   slot.layer = -1;
 }
 
-// Of the next slots that may go, the coldest. There is always one: the layer at hand does not have more neurons than there are slots.
+// Of the next slots that may go, the coldest; of equals, the one that came last, so that what is read over and over by layers in turn leaves
+// something to be found. There is always one: the layer at hand does not have more neurons than there are slots.
 uint32_t NeuronStore::free_slot() {
   if (filled_ < usable_) return filled_++;
   uint32_t best = ~0u;
   float least = INFINITY;
+  uint64_t latest = 0;
   for (uint32_t seen = 0, tried = 0; seen < kLook && tried < usable_; tried++) {
     const uint32_t at = hand_;
     hand_ = hand_ + 1 == usable_ ? 0 : hand_ + 1;
@@ -81,8 +84,9 @@ uint32_t NeuronStore::free_slot() {
     seen++;
     // Layers that come later in this pass have had one chance less: without that, what is needed next would go first.
     const float heat = s.layer < 0 ? -INFINITY : s.heat + (s.layer > (int32_t)layer_ ? 1 / kHalfLife : 0);
-    if (best != ~0u && heat >= least) continue;
+    if (best != ~0u && (heat > least + kAlike || (heat > least - kAlike && s.since <= latest))) continue;
     least = heat;
+    latest = s.since;
     best = at;
   }
   vacate(slots_[best]);
@@ -111,7 +115,7 @@ void NeuronStore::want(size_t layer, uint32_t base, const uint32_t* list, uint32
       const uint32_t slot = free_slot();
       at = (int32_t)slot;
       heat[neuron] = warmed(heat[neuron]);
-      slots_[slot] = {(int32_t)layer, neuron, visit_, heat[neuron]};
+      slots_[slot] = {(int32_t)layer, neuron, visit_, heat[neuron], visit_};
       reading_[slot].store(1, std::memory_order_relaxed);
       // With the neuron before, where it is near.
       Run* run = queue_.size() > runs ? &queue_.back() : nullptr;

@@ -55,6 +55,7 @@ class NeuronStore {
     uint32_t neuron = 0;
     uint64_t visit = 0;  // when it was last asked for
     float heat = 0;
+    uint64_t since = 0;  // the visit that brought it
   };
   uint64_t most_neurons() const;
   void want(size_t layer, uint32_t base, const uint32_t* list, uint32_t n, uint32_t* slots);
