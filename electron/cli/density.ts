@@ -65,8 +65,8 @@ export interface DiskFigures extends ResidencyFigures {
 const textOverlap = 0.45;
 
 /**
- * Steps of a model that is partly on disk, and what was read for them. Names of one token come back in the next as they do in a text; random
- * weights alone name nearly the same neurons again and again. Twice `density` is named: a random gate is open half of the time.
+ * Steps of a model that is partly on disk, and what was read for them: `density` is the share of the neurons that are named, and so read. Names
+ * of one token come back in the next as they do in a text; random weights alone name nearly the same neurons again and again.
  */
 export async function forcedFromDisk(
   runtime: Runtime,
@@ -77,7 +77,7 @@ export async function forcedFromDisk(
   const { spec, model, vocabularySize } = runtime;
   const session = runtime.openSession(Math.max(16, tg));
   try {
-    const names = new ForcedNames(spec, { share: 2 * density, overlap: textOverlap });
+    const names = new ForcedNames(spec, { share: density, overlap: textOverlap });
     const text = fixedPrompt(tg, vocabularySize);
     const rates: number[] = [];
     const overlaps: number[] = [];

@@ -69,7 +69,7 @@ void Scratch::allocate(const Model& model, uint32_t context, unsigned lanes) {
       n.up.resize(part);
       n.scores.resize(2 * kNeuronTile * part);
       n.kept.resize(part);
-      n.early.resize(2 * (size_t)s.ffn_width + kLanes);
+      for (auto& early : n.early) early.resize(2 * (size_t)s.ffn_width + kLanes);
     }
   }
   const uint32_t chunks = context / kAttentionChunk + 1;
@@ -95,7 +95,7 @@ bool forward(const Model& model, Pool& pool, KvCache& kv, Scratch& s, std::span<
 
   pool.run([&](unsigned lane) {
     Lane w{model, *model.kernels, pool, kv, s, plan, (uint32_t)ids.size(), position, lane, lanes};
-    s.neurons[lane].early_layer = s.heads[lane].early_layer = ~0u;
+    s.neurons[lane].early_layer[0] = s.neurons[lane].early_layer[1] = s.heads[lane].early_layer = ~0u;
     w.embed(ids);  // x [tokens][width]
     pool.barrier();
 
@@ -130,6 +130,7 @@ bool forward(const Model& model, Pool& pool, KvCache& kv, Scratch& s, std::span<
       if (s.tap) w.listen(s.tap->mlp_in, i, a.f, m.width);
       look_ahead_at_heads(w, i + 1, a);
       look_ahead(w, i + 1, PredictorSource::previous, a);
+      read_ahead(w, i + 1);
       const LayerPlan& mlp = plan ? plan->layers[i] : dense;
       w.note_plan(i, mlp);
       if (l.rows.present() && (mlp.mlp != MlpRoute::dense || !l.up.present())) {

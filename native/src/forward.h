@@ -42,8 +42,8 @@ struct NeuronScratch {
   std::vector<uint32_t> kept;                 // [part_neurons]
   std::vector<float> hidden;                  // [kNeuronTile][rank] what a predictor's first factor gives
   HiddenInput hidden_input;                   // the same, quantised
-  std::vector<float> early;                   // [2][neurons] scores of a layer that were computed ahead of it
-  uint32_t early_layer = ~0u;
+  std::vector<float> early[2];                // [2][neurons] scores of a layer that were computed ahead of it; layers take turns
+  uint32_t early_layer[2] = {~0u, ~0u};
   std::vector<Ahead> ahead;                   // the rows it named
   std::vector<uint64_t> computed, named;      // [layers] neurons, over decode steps
   uint64_t bytes = 0;                         // of weights of MLPs by neuron and of the output head, over decode steps

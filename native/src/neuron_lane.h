@@ -63,8 +63,8 @@ inline void look_ahead(Lane& w, uint32_t layer, PredictorSource source, const Ac
 inline void look_further(Lane& w, uint32_t layer, PredictorSource source) {
   if (w.tokens > 1) return;
   const Predictor* p = mlp_predictor(w, layer, source);
-  if (!p) return;
   NeuronScratch& n = w.s.neurons[w.lane];
+  if (!p || n.early_layer[layer % 2] == layer) return;
   PredictorClock clock{n};
   const NeuronRows& r = w.model.layers[layer].rows;
   const float threshold = w.plan->layers[layer].score_threshold;
@@ -76,19 +76,19 @@ inline void look_further(Lane& w, uint32_t layer, PredictorSource source) {
     const Slice& b = p->b.slices[i];
     const Range all = r.neurons_of(r.slices[i]);
     if (all.begin >= all.end) continue;
-    float* scores = n.early.data() + all.begin;
+    float* scores = n.early[layer % 2].data() + all.begin;
     w.k.matmul[(int)p->b.type]({b.data, b.stride, b.end - b.begin, all.end - all.begin, p->rank, hidden, 2, scores, r.neurons, false});
     w.k.add(scores, scores + r.neurons, all.end - all.begin);
     w.k.add(scores, p->bias.data() + all.begin, all.end - all.begin);
     const uint32_t named = w.k.select(scores, all.end - all.begin, threshold, false, 0, list);
     if (r.first_on_disk) {
-      w.model.store->ask(layer, all.begin, list, named);
+      w.model.store->ask_ahead(layer, all.begin, list, named);
       continue;
     }
     n.ahead.push_back({r.slices[i].first, r.first_stride, r.first_stride, list, named});
     list += named;
   }
-  n.early_layer = layer;
+  n.early_layer[layer % 2] = layer;
   if (w.lane == 0) n.bytes += p->a.bytes() + p->b.bytes();
   clock.stop();
   // Larger attention weights would push the rows out of the caches again before they are used.
@@ -96,6 +96,13 @@ inline void look_further(Lane& w, uint32_t layer, PredictorSource source) {
   if (l.q.bytes() + l.k.bytes() + l.v.bytes() + l.o.bytes() > (4u << 20)) return;
   for (const Ahead& a : n.ahead)
     for (uint32_t c = 0; c < a.n; c++) w.k.fetch(a.rows + (size_t)a.list[c] * a.stride, a.bytes);
+}
+
+// Neurons on disk are asked for a whole MLP before theirs, so that the disk goes on while this one computes.
+inline void read_ahead(Lane& w, uint32_t layer) {
+  if (w.tokens > 1 || !mlp_predictor(w, layer, PredictorSource::previous) || !w.model.layers[layer].rows.first_on_disk) return;
+  w.pool.barrier();
+  look_further(w, layer, PredictorSource::previous);
 }
 
 struct NeuronLane {
@@ -270,13 +277,13 @@ struct NeuronLane {
       n.count[turn][t] = w.k.select(scores + (size_t)t * r.part_neurons, count, plan.score_threshold, false, begin, list_of(turn, t));
   }
 
-  bool early() const { return w.tokens == 1 && predictor->source != PredictorSource::same && n.early_layer == layer; }
+  bool early() const { return w.tokens == 1 && predictor->source != PredictorSource::same && n.early_layer[layer % 2] == layer; }
   const float* remembered(PredictorSource source) const { return w.s.remembered[source == PredictorSource::attention].data(); }
 
   // A predictor, which saw another vector, names the neurons: nothing else is read.
   void name_by_prediction(const NeuronRows::Slice& slice, uint32_t global, uint32_t begin, uint32_t count, uint32_t turn) {
     const bool known = early();
-    float* scores = known ? n.early.data() + global : n.scores.data();
+    float* scores = known ? n.early[layer % 2].data() + global : n.scores.data();
     if (!known) {
       const Slice& b = predictor->b.slices[(size_t)(&slice - r.slices.data())];
       w.k.matmul[(int)predictor->b.type]({b.group(global / kLanes), b.stride, (count + kLanes - 1) / kLanes, count, predictor->rank, hidden, 2 * tokens, scores, r.part_neurons, false});

@@ -48,8 +48,9 @@ Status NeuronStore::start(bool with_first, uint64_t bytes) {
   with_first_ = with_first;
   stride_ = slot_bytes(with_first);
   budget_ = bytes;
+  most_neurons_ = most_neurons();
   usable_ = (uint32_t)std::min<uint64_t>(neurons, bytes / stride_);
-  if (usable_ < most_neurons() || !slots_memory_.reserve((size_t)usable_ * stride_))
+  if (usable_ < most_neurons_ || !slots_memory_.reserve((size_t)usable_ * stride_))
     return Status::error("out-of-memory", "There is no memory for the neurons that a token needs at once. Close other programs, or choose a smaller model.");
   slots_.resize(usable_);
   reading_ = std::make_unique<std::atomic<uint32_t>[]>(usable_);
@@ -80,7 +81,7 @@ uint32_t NeuronStore::free_slot() {
     const uint32_t at = hand_;
     hand_ = hand_ + 1 == usable_ ? 0 : hand_ + 1;
     const Slot& s = slots_[at];
-    if (s.visit == visit_ && s.layer >= 0) continue;
+    if (s.visit >= visit_ && s.layer >= 0) continue;
     seen++;
     // Layers that come later in this pass have had one chance less: without that, what is needed next would go first.
     const float heat = s.layer < 0 ? -INFINITY : s.heat + (s.layer > (int32_t)layer_ ? 1 / kHalfLife : 0);
@@ -93,13 +94,15 @@ uint32_t NeuronStore::free_slot() {
   return best;
 }
 
-void NeuronStore::want(size_t layer, uint32_t base, const uint32_t* list, uint32_t n, uint32_t* slots) {
+void NeuronStore::want(size_t layer, uint32_t base, const uint32_t* list, uint32_t n, uint32_t* slots, bool ahead) {
   std::lock_guard lock(mutex_);
-  if (layer != layer_) {
+  if (!ahead && layer != layer_) {
     if (layer_ == ~size_t{0} || layer <= layer_) passes_++;
     layer_ = layer;
     visit_++;
+    ahead_ = 0;
   }
+  const uint64_t visit = visit_ + ahead;
   const NeuronFile::Layer& l = file.layers()[layer];
   std::vector<int32_t>& slot_of = slot_of_[layer];
   std::vector<float>& heat = heat_[layer];
@@ -107,15 +110,16 @@ void NeuronStore::want(size_t layer, uint32_t base, const uint32_t* list, uint32
   for (uint32_t i = 0; i < n; i++) {
     const uint32_t neuron = base + (list ? list[i] : i);
     int32_t& at = slot_of[neuron];
+    if (ahead && (at < 0 || slots_[(size_t)at].visit != visit) && ++ahead_ + most_neurons_ > usable_) break;
     if (at >= 0) {
       Slot& s = slots_[(size_t)at];
-      if (s.visit != visit_) s.visit = visit_, s.heat = heat[neuron] = warmed(heat[neuron]), hits_++;
+      if (s.visit != visit) s.visit = visit, s.heat = heat[neuron] = warmed(heat[neuron]), hits_++;
     } else {
       misses_++;
       const uint32_t slot = free_slot();
       at = (int32_t)slot;
       heat[neuron] = warmed(heat[neuron]);
-      slots_[slot] = {(int32_t)layer, neuron, visit_, heat[neuron], visit_};
+      slots_[slot] = {(int32_t)layer, neuron, visit, heat[neuron], visit};
       reading_[slot].store(1, std::memory_order_relaxed);
       // With the neuron before, where it is near.
       Run* run = queue_.size() > runs ? &queue_.back() : nullptr;
@@ -136,7 +140,7 @@ void NeuronStore::want(size_t layer, uint32_t base, const uint32_t* list, uint32
 }
 
 void NeuronStore::get(size_t layer, uint32_t base, const uint32_t* list, uint32_t n, uint32_t* slots) {
-  want(layer, base, list, n, slots);
+  want(layer, base, list, n, slots, false);
   std::chrono::steady_clock::time_point begin{};
   for (uint32_t i = 0; i < n; i++) {
     std::atomic<uint32_t>& reading = reading_[slots[i]];
@@ -223,7 +227,7 @@ Status NeuronStore::take_failure() {
 bool NeuronStore::leave(uint64_t bytes) {
   std::lock_guard lock(mutex_);
   const uint64_t left = bytes < budget_ ? (budget_ - bytes) / stride_ : 0;
-  if (left < most_neurons()) return false;
+  if (left < most_neurons_) return false;
   const uint32_t next = (uint32_t)std::min<uint64_t>(slots_.size(), left);
   for (uint32_t i = next; i < std::min(filled_, usable_); i++) vacate(slots_[i]);
 #ifndef _WIN32
