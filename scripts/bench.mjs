@@ -124,7 +124,9 @@ async function shapeFiles({ shape, type }) {
   const stand =
     other.path === own.path
       ? ''
-      : `; llama.cpp has no ${own.architecture} and runs the same sizes as ${other.architecture}`;
+      : other.architecture === own.architecture
+        ? '; llama.cpp runs the same sizes with its down projections stored by output'
+        : `; llama.cpp has no ${own.architecture} and runs the same sizes as ${other.architecture}`;
   const note = `${shape}: ${own.synthetic}${stand}`;
   return { label: `${shape} ${type} (synthetic)`, file: own.path, peerFile: other.path, note };
 }

@@ -100,9 +100,10 @@ void NeuronStore::want(size_t layer, uint32_t base, const uint32_t* list, uint32
     if (layer_ == ~size_t{0} || layer <= layer_) passes_++;
     layer_ = layer;
     visit_++;
-    ahead_ = 0;
+    ahead_[visit_ % 2] = 0;
   }
-  const uint64_t visit = visit_ + ahead;
+  // Layers come one after the other, so it is known which visit a later one will be.
+  const uint64_t visit = !ahead ? visit_ : visit_ + (layer_ != ~size_t{0} && layer > layer_ ? layer - layer_ : 1);
   const NeuronFile::Layer& l = file.layers()[layer];
   std::vector<int32_t>& slot_of = slot_of_[layer];
   std::vector<float>& heat = heat_[layer];
@@ -110,7 +111,7 @@ void NeuronStore::want(size_t layer, uint32_t base, const uint32_t* list, uint32
   for (uint32_t i = 0; i < n; i++) {
     const uint32_t neuron = base + (list ? list[i] : i);
     int32_t& at = slot_of[neuron];
-    if (ahead && (at < 0 || slots_[(size_t)at].visit != visit) && ++ahead_ + most_neurons_ > usable_) break;
+    if (ahead && (at < 0 || slots_[(size_t)at].visit != visit) && ++ahead_[visit % 2] + ahead_[(visit + 1) % 2] + most_neurons_ > usable_) break;
     if (at >= 0) {
       Slot& s = slots_[(size_t)at];
       if (s.visit != visit) s.visit = visit, s.heat = heat[neuron] = warmed(heat[neuron]), hits_++;

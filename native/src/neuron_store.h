@@ -34,7 +34,7 @@ class NeuronStore {
   // Neurons base + list[i] (list = null: base + i) of a layer. While a layer is at hand nothing that was asked for of it leaves its slot; all
   // lanes are at one layer. ask() starts reads and returns; get() waits and says which slots they are in.
   void ask(size_t layer, uint32_t base, const uint32_t* list, uint32_t n) { want(layer, base, list, n, nullptr, false); }
-  // Of the layer to come, as far as there are slots beside those that the one at hand may need.
+  // Of one of the two layers to come, as far as there are slots beside those that the one at hand may need.
   void ask_ahead(size_t layer, uint32_t base, const uint32_t* list, uint32_t n) { want(layer, base, list, n, nullptr, true); }
   void get(size_t layer, uint32_t base, const uint32_t* list, uint32_t n, uint32_t* slots);
   // Behind a pass: waits for what is still on its way. A failure is kept until it is taken; slots hold zeros then.
@@ -79,7 +79,7 @@ class NeuronStore {
   std::vector<std::vector<float>> heat_;              // [layers][neurons], of those without a slot, too
   size_t layer_ = ~size_t{0};
   uint64_t visit_ = 0, passes_ = 0;
-  uint64_t most_neurons_ = 0, ahead_ = 0;  // of a layer; slots held for the layer to come
+  uint64_t most_neurons_ = 0, ahead_[2] = {};  // of a layer; slots held for the two visits to come, by their parity
   std::deque<Run> queue_;
   uint32_t pending_ = 0, idle_ = 0;
   bool stopping_ = false;
