@@ -8,7 +8,7 @@ import { ChatStore } from './chats/store';
 import type { AppInfo, Settings } from './contract/entities';
 import { HunchError, type ErrorBody } from './contract/errors';
 import type { AppEvent } from './contract/events';
-import { EngineHost, type ModelFile } from './engine/host';
+import { EngineHost, type LoadSettings, type ModelFile } from './engine/host';
 import type { ForkEngine } from './engine/transport';
 import { activityHandlers, type ActivityDependencies } from './ipc/activity';
 import { appHandlers, type AppDependencies } from './ipc/app';
@@ -75,7 +75,7 @@ export function createServices(shell: Shell): Services {
   const engine = new EngineHost({
     fork: shell.fork,
     findModel: (id) => findModel(library, id),
-    settings: () => settings.get(),
+    settings: () => loadSettings(settings.get()),
     ring: () => ({ path: ringPath, bytes: settings.get().activityRingMb * 2 ** 20 }),
     onStatus: (status) => broadcast({ type: 'engine', status }),
     onSparsity: (state) => broadcast({ type: 'sparsity', state }),
@@ -109,7 +109,8 @@ export function createServices(shell: Shell): Services {
   const onSettings = (after: Settings, before: Settings): void => {
     broadcast({ type: 'settings', settings: after });
     if (after.theme !== before.theme) shell.applyTheme(after.theme);
-    const reload = after.threads !== before.threads || after.contextLength !== before.contextLength;
+    const [now, then] = [loadSettings(after), loadSettings(before)];
+    const reload = (Object.keys(now) as (keyof LoadSettings)[]).some((key) => now[key] !== then[key]);
     if (after.activityRingMb !== before.activityRingMb) engine.activity.tell();
     if (reload && engine.status.modelId !== null) load(engine.status.modelId);
   };
@@ -160,6 +161,12 @@ export function createServices(shell: Shell): Services {
       removeRing(ringPath);
     },
   };
+}
+
+function loadSettings(settings: Settings): LoadSettings {
+  const { threads, contextLength, device, gpuBudgetMb, memoryBudgetMb } = settings;
+  const gpuBudget = device === 'cpu' ? 0 : (gpuBudgetMb ?? 0) * 2 ** 20;
+  return { threads, contextLength, device, gpuBudget, memoryBudget: (memoryBudgetMb ?? 0) * 2 ** 20 };
 }
 
 /** What the engine did not remove because it was killed. */

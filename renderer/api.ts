@@ -37,6 +37,7 @@ export const api = {
   engine: {
     status: () => open(window.api.engine.status()),
     restart: () => open(window.api.engine.restart()),
+    gpus: () => open(window.api.engine.gpus()),
   },
   sparsity: {
     state: () => open(window.api.sparsity.state()),
@@ -53,6 +54,7 @@ export const api = {
     rerun: (request: VerbInput<'activity.rerun'>) => open(window.api.activity.rerun(request)),
     cancelRerun: () => open(window.api.activity.cancelRerun()),
     lens: (source: string, index: number) => open(window.api.activity.lens({ source, index })),
+    residency: () => open(window.api.activity.residency()),
     save: (file: VerbInput<'activity.save'>) => open(window.api.activity.save(file)),
     open: () => open(window.api.activity.open()),
   },

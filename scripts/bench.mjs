@@ -1,6 +1,7 @@
 // `npm run bench`: this checkout's engine beside llama.cpp and node-llama-cpp, on this machine. docs/bench.md explains it.
 import { existsSync, mkdirSync, writeFileSync } from 'node:fs';
 import { basename, join, resolve } from 'node:path';
+import { measureDisk } from './bench/disk.mjs';
 import { findLlamaCpp, requantised } from './bench/llama-cpp.mjs';
 import { describeCommit, describeMachine } from './bench/machine.mjs';
 import { measureModel, measureSparse, measureStream } from './bench/measure.mjs';
@@ -47,11 +48,13 @@ async function main() {
 
   const rows = [];
   const starter = await starterFile();
-  const models = await chooseModels(starter, how);
+  const models = options.disk.length > 0 ? [] : await chooseModels(starter, how);
   for (const model of models) rows.push(...(await measureModel(model, { ...how, ...model.how })));
   for (const chosen of options.sparse) {
     rows.push(...(await measureSparse({ ...(await shapeFiles(chosen)), ...chosen, tg: 16 }, how)));
   }
+  for (const chosen of options.disk)
+    rows.push(...(await measureDisk({ ...(await shapeFiles(chosen)), ...chosen }, how)));
   if (options.nodeLlamaCpp) rows.push(...(await measureStream({ label: 'SmolLM2 Q4_1', file: starter }, how)));
 
   const report = {
@@ -121,7 +124,9 @@ async function shapeFiles({ shape, type }) {
   const stand =
     other.path === own.path
       ? ''
-      : `; llama.cpp has no ${own.architecture} and runs the same sizes as ${other.architecture}`;
+      : other.architecture === own.architecture
+        ? '; llama.cpp runs the same sizes with its down projections stored by output'
+        : `; llama.cpp has no ${own.architecture} and runs the same sizes as ${other.architecture}`;
   const note = `${shape}: ${own.synthetic}${stand}`;
   return { label: `${shape} ${type} (synthetic)`, file: own.path, peerFile: other.path, note };
 }

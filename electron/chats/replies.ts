@@ -198,7 +198,10 @@ export class Replies {
     running.engine = engine.reply(reply.id, provenance.modelId, request, onEvent);
     running.engine.promise.then(
       (stats) => this.end(running, { ...endOf(stats), stats: addUp(stats, earlier, running.tokens) }),
-      (error: unknown) => this.end(running, { ...failureOf(error, log), stats: addUp(null, earlier, running.tokens) }),
+      (error: unknown) => {
+        const failure = failureOf(error, live.snapshot().text, log);
+        this.end(running, { ...failure, stats: addUp(null, earlier, running.tokens) });
+      },
     );
   }
 
@@ -262,7 +265,10 @@ function addUp(stats: ReplyStats | null, earlier: ReplyStats | null, tokens: num
   return { ...last, generatedTokens: earlier.generatedTokens + (stats?.generatedTokens ?? tokens) };
 }
 
-function failureOf(error: unknown, log: (line: string) => void): MessageChange {
+/** A reply that can go on where it ended is interrupted. */
+function failureOf(error: unknown, text: string, log: (line: string) => void): MessageChange {
   const body = errorBody(error, log);
-  return { status: body.code === 'engine-crashed' ? 'interrupted' : 'failed', error: body };
+  const midReply = body.code === 'gpu-failed' || body.code === 'out-of-memory';
+  const goesOn = body.code === 'engine-crashed' || (midReply && text !== '');
+  return { status: goesOn ? 'interrupted' : 'failed', error: body };
 }

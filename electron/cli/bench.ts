@@ -5,10 +5,10 @@ import type { Runtime } from '../engine/runtime';
 import type { Shape } from '../models/synthetic/shapes';
 import { syntheticLabel } from '../models/synthetic/shapes';
 import type { Spread, StreamFigures } from './measure';
-import { forcedDensity, type ForcedFigures } from './density';
+import { forcedDensity, forcedFromDisk, type DiskFigures, type ForcedFigures } from './density';
 import { fixedPrompt, logitsHash, stepRates, streamRates } from './measure';
 import { benchStops } from './benchStops';
-import { circumstances, library, machineOf, openResolved } from './open';
+import { circumstances, library, machineOf, openResolved, residencyOf } from './open';
 import type { ModelOptions } from './options';
 import { print, printJson, progressLine } from './output';
 import { shapeFile } from './shape';
@@ -92,6 +92,10 @@ export async function bench(options: BenchOptions): Promise<void> {
       );
     }
     const { tokens, bytes, computed } = session.activity();
+    const residency =
+      options.memory === undefined || tokens === 0
+        ? undefined
+        : { ...residencyOf(runtime, tokens), budget: options.memory };
     const bytesPerToken = plan && tokens > 0 ? bytes / tokens : info.weightBytesPerToken;
     const computedShare =
       tokens > 0
@@ -114,7 +118,10 @@ export async function bench(options: BenchOptions): Promise<void> {
     }
     session.close();
     let forced: ForcedFigures | undefined;
-    if (options.density !== undefined && tg > 0) {
+    let disk: DiskFigures | undefined;
+    if (options.density !== undefined && options.memory !== undefined && tg > 0) {
+      disk = await forcedFromDisk(runtime, options.density, { tg, repetitions }, (what) => progress.show(what));
+    } else if (options.density !== undefined && tg > 0) {
       forced = await forcedDensity(
         runtime,
         { density: options.density, heads: options.heads },
@@ -123,7 +130,11 @@ export async function bench(options: BenchOptions): Promise<void> {
       );
     }
     progress.show('read bandwidth');
-    const readGBps = await loadAddon().readBandwidth(info.threads, info.weightBytesPerToken);
+    // A buffer as large as the weights is what --memory rules out.
+    const readGBps =
+      options.memory === undefined
+        ? await loadAddon().readBandwidth(info.threads, info.weightBytesPerToken)
+        : undefined;
     progress.end();
     const decode = rates[`tg${tg}${at}`];
     const achievedGBps = decode && (bytesPerToken * decode.mean) / 1e9;
@@ -139,6 +150,8 @@ export async function bench(options: BenchOptions): Promise<void> {
         ...{ sparsity: placeOf(runtime, sparsity), density: computedShare, bytesPerToken },
         ...{ weightBytesPerToken: info.weightBytesPerToken, achievedGBps, readGBps },
         ...(forced ? { forced: { density: options.density, heads: options.heads ?? 1, ...forced } } : {}),
+        ...(residency ? { residency } : {}),
+        ...(disk ? { disk } : {}),
         logitsSha256: hash,
       });
       return;
@@ -159,11 +172,22 @@ export async function bench(options: BenchOptions): Promise<void> {
       );
     }
     if (achievedGBps !== undefined) {
+      const machine =
+        readGBps === undefined
+          ? ''
+          : ` of ${readGBps.toFixed(1)} GB/s that this machine reads (${((100 * achievedGBps) / readGBps).toFixed(0)} %)`;
+      print(`weights ${(bytesPerToken / 1e6).toFixed(1)} MB per token: ${achievedGBps.toFixed(1)} GB/s${machine}`);
+    }
+    if (residency) {
       print(
-        `weights ${(bytesPerToken / 1e6).toFixed(1)} MB per token: ${achievedGBps.toFixed(1)} GB/s of ` +
-          `${readGBps.toFixed(1)} GB/s that this machine reads (${((100 * achievedGBps) / readGBps).toFixed(0)} %)`,
+        `disk    ${(100 * residency.hitShare).toFixed(1)} % of the neurons asked for were in memory; ` +
+          `${(residency.readBytesPerToken / 1e6).toFixed(1)} MB read per token, ${(1e3 * residency.waitedSecondsPerToken).toFixed(1)} ms waited`,
       );
     }
+    if (disk)
+      print(
+        `sparse  ${disk.tokensPerSecond.mean.toFixed(2)} tok/s, ${(100 * disk.density).toFixed(1)} % of the neurons computed`,
+      );
     if (forced) printForced(forced);
     print(`logits  ${hash.slice(0, 16)}`);
   } finally {

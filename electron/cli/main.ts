@@ -6,6 +6,7 @@ import type { BenchOptions } from './bench';
 import { bench } from './bench';
 import type { CalibrateCommandOptions } from './calibrate';
 import { calibrateCommand } from './calibrate';
+import { devices } from './devices';
 import type { EvalCommandOptions } from './eval';
 import { evalCommand } from './eval';
 import { models, pull } from './models';
@@ -114,6 +115,12 @@ export function program(): Command {
     .option('--verify', "compare the catalogue models' SHA-256 too")
     .addOption(jsonOption())
     .action(action((options: { json?: boolean; verify?: boolean }) => models(options)));
+
+  hunch
+    .command('devices')
+    .description('list what models can run on here')
+    .addOption(jsonOption())
+    .action(action((options: { json?: boolean }) => devices(options)));
 
   return hunch;
 }

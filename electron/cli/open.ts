@@ -24,7 +24,7 @@ export async function openModel(
 
 export async function openResolved(
   { path, name, packFolder }: ResolvedModel,
-  { threads, isa, device, gpuBudget, byNeuron }: Omit<OpenOptions, 'model'>,
+  { threads, isa, device, gpuBudget, memory, byNeuron }: Omit<OpenOptions, 'model'>,
   contextLength?: number,
 ): Promise<Runtime> {
   const progress = progressLine();
@@ -35,6 +35,7 @@ export async function openResolved(
       ...(isa ? { isa } : {}),
       ...(device ? { device } : {}),
       ...(gpuBudget === undefined ? {} : { gpuBudget }),
+      ...(memory === undefined ? {} : { memoryBudget: memory }),
       ...(byNeuron === undefined ? {} : { byNeuron }),
       ...(contextLength === undefined ? {} : { contextLength }),
       onProgress: (fraction) => progress.show(`Loading ${name}: ${Math.floor(fraction * 100)} %`),
@@ -56,4 +57,27 @@ export function machineOf({ device, isa, threads }: RuntimeInfo): string {
 export function circumstances(runtime: Runtime, { id, name }: ResolvedModel): Record<string, unknown> {
   const { quantization, isa, threads, device } = runtime.info;
   return { model: { id, name, quantization, path: runtime.info.path }, isa, threads, ...(device ? { device } : {}) };
+}
+
+export interface ResidencyFigures {
+  memoryNeurons: number;
+  diskNeurons: number;
+  memoryBytes: number;
+  diskBytes: number;
+  /** Of the neurons asked for, those that were in memory. */
+  hitShare: number;
+  readBytesPerToken: number;
+  waitedSecondsPerToken: number;
+}
+
+/** What lay where in a measurement with --memory, for its JSON; what was read since the last call. */
+export function residencyOf(runtime: Runtime, tokens: number): ResidencyFigures {
+  const { memory, disk, memoryBytes, diskBytes, hits, misses, readBytes, waitedSeconds } = runtime.model.residency();
+  const sum = (counts: Uint32Array): number => counts.reduce((total, count) => total + count, 0);
+  return {
+    ...{ memoryNeurons: sum(memory), diskNeurons: sum(disk), memoryBytes, diskBytes },
+    hitShare: hits / Math.max(1, hits + misses),
+    readBytesPerToken: readBytes / tokens,
+    waitedSecondsPerToken: waitedSeconds / tokens,
+  };
 }

@@ -1,6 +1,7 @@
 import { InvalidArgumentError, Option } from 'commander';
 import type { Command } from 'commander';
-import type { Device, Isa } from '../engine/addon';
+import type { Device } from '../contract/devices';
+import type { Isa } from '../engine/addon';
 import { defaultModelId } from '../models/catalogue';
 
 /** What every command that runs a model takes. */
@@ -10,6 +11,8 @@ export interface ModelOptions {
   isa?: Isa;
   device?: Device;
   gpuBudget?: number;
+  /** Bytes that weights may take; what does not fit comes from the disk. */
+  memory?: number;
   json?: boolean;
 }
 
@@ -33,15 +36,14 @@ export function decimal(min: number, max: number): (text: string) => number {
   };
 }
 
-/** '3GB', '800 MB' or a number of bytes; units are powers of ten. */
-export function byteCount(text: string): number {
-  const match = /^(\d+(?:\.\d+)?)\s*(B|KB|MB|GB)?$/i.exec(text.trim());
-  const unit = { B: 1, KB: 1e3, MB: 1e6, GB: 1e9 }[match?.[2]?.toUpperCase() ?? 'B'] ?? 1;
-  const bytes = Math.round(Number(match?.[1]) * unit);
-  if (!match || bytes < 1 || bytes > 1e15) {
-    throw new InvalidArgumentError('It must be an amount of memory, such as 3GB or 800MB.');
-  }
-  return bytes;
+const units: Record<string, number> = { B: 1, KB: 1e3, MB: 1e6, GB: 1e9, KIB: 2 ** 10, MIB: 2 ** 20, GIB: 2 ** 30 };
+
+/** Bytes of `800MB`, `1.5GB` or `2GiB`. */
+export function byteSize(text: string): number {
+  const [, number, unit] = /^(\d+(?:\.\d+)?)\s*([KMG]?i?B)$/i.exec(text.trim()) ?? [];
+  const bytes = Math.round(Number(number) * (units[unit?.toUpperCase() ?? ''] ?? NaN));
+  if (bytes >= 1 && bytes <= 2 ** 50) return bytes;
+  throw new InvalidArgumentError('It must be a size like 800MB or 1.5GB.');
 }
 
 export const jsonOption = (): Option => new Option('--json', 'print one JSON object instead of text');
@@ -71,7 +73,13 @@ export function withModelOptions(command: Command): Command {
       new Option(
         '--gpu-budget <size>',
         "of the GPU's memory, what weights may take (3GB); a larger model is divided between GPU and CPU",
-      ).argParser(byteCount),
+      ).argParser(byteSize),
+    )
+    .addOption(
+      new Option(
+        '--memory <size>',
+        'what weights may take, e.g. 800MB; the neurons beyond it come from disk',
+      ).argParser(byteSize),
     )
     .addOption(jsonOption());
 }

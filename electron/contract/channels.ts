@@ -1,4 +1,5 @@
 import { z } from 'zod';
+import type { GpuReport, Residency } from './devices';
 import { activityInputs, type Lens, type NeuronRates, type ReplyActivity, type Rerun } from './activity';
 import type {
   AppInfo,
@@ -63,6 +64,8 @@ export const verbs = {
 
   'engine.status': verb<EngineStatus>()(nothing),
   'engine.restart': verb<EngineStatus>()(nothing),
+  /** The NVIDIA GPUs of this computer. */
+  'engine.gpus': verb<GpuReport>()(nothing),
 
   /** What the loaded model's slider has. */
   'sparsity.state': verb<SparsityState>()(nothing),
@@ -85,6 +88,8 @@ export const verbs = {
   'activity.rerun': verb<Rerun>()(activityInputs.rerun),
   'activity.cancelRerun': verb<null>()(nothing),
   'activity.lens': verb<Lens>()(activityInputs.lens),
+  /** Where the loaded model's neurons lie; counters since the last call. Null without a model. */
+  'activity.residency': verb<Residency | null>()(nothing),
   /** Asks where to; null when the person cancels. */
   'activity.save': verb<{ path: string } | null>()(activityInputs.save),
   /** Asks for a .hunchframes or .json file. */

@@ -1,4 +1,5 @@
 import { z } from 'zod';
+import { devices } from './devices';
 import { sparsitySchema, type Sparsity } from './sparsity';
 
 /** Sampling of one reply. The order in the engine: penalties, top-k, top-p, min-p, temperature, draw. */
@@ -125,6 +126,8 @@ export interface EngineStatus {
   contextLength: number | null;
   isa: string | null; // 'avx512'
   threads: number | null;
+  device: string | null; // the GPU's name; null on the CPU
+  deviceNote: string | null; // why no GPU is used although one might be
   loadProgress: number | null; // 0…1 while loading
   error: { code: string; message: string } | null;
 }
@@ -133,6 +136,12 @@ export const settingsSchema = z.object({
   theme: z.enum(['system', 'light', 'dark']),
   threads: z.number().int().min(0).max(256), // 0 = one per physical core
   contextLength: z.number().int().min(256).max(131072),
+  /** Where models run. */
+  device: z.enum(devices),
+  /** Of the GPU's memory, MB (2^20 bytes); null = what is free. */
+  gpuBudgetMb: z.number().int().min(1).max(16_777_216).nullable(),
+  /** Of main memory for a model's weights, MB; null = all of them are kept. */
+  memoryBudgetMb: z.number().int().min(1).max(16_777_216).nullable(),
   defaultModelId: modelIdSchema,
   defaultSystemPrompt: systemPromptSchema,
   defaultSampling: samplingSchema,

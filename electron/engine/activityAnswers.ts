@@ -20,7 +20,7 @@ export class ActivityAnswers {
   constructor(private readonly runtime: Runtime) {}
 
   /** Errors: bad-request, busy, cancelled, not-found, context-overflow, out-of-memory. */
-  async answer(ask: Ask): Promise<Answer> {
+  async answer(ask: Exclude<Ask, { kind: 'gpus' }>): Promise<Answer> {
     const { activity, info } = this.runtime;
     switch (ask.kind) {
       case 'record':
@@ -35,6 +35,8 @@ export class ActivityAnswers {
         return this.rerun(ask);
       case 'hash':
         return { kind: 'hash', sha256: await hashOf(info.path) };
+      case 'residency':
+        return { kind: 'residency', residency: this.runtime.model.residency() };
     }
   }
 

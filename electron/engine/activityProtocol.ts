@@ -1,9 +1,10 @@
 import { z } from 'zod';
 import { captureSchema, rerunSchema } from '../contract/activity';
+import { gpuReportSchema, residencySchema } from '../contract/devices';
 import { samplingSchema } from '../contract/entities';
 import { sparsitySchema } from '../contract/sparsity';
 
-/** What the main process asks the engine's process about activations (protocol.ts carries it), and what comes back. */
+/** What the main process asks the engine's process about activations and devices (protocol.ts carries it), and what comes back. */
 
 const bytesSchema = z.custom<Uint8Array>((value) => value instanceof Uint8Array);
 const floatsSchema = z.custom<Float32Array>((value) => value instanceof Float32Array);
@@ -53,6 +54,9 @@ export const askSchema = z.discriminatedUnion('kind', [
   }),
   /** SHA-256 of the loaded model's file. */
   z.object({ kind: z.literal('hash') }),
+  z.object({ kind: z.literal('residency') }),
+  /** The one question that needs no model. */
+  z.object({ kind: z.literal('gpus') }),
 ]);
 export type Ask = z.infer<typeof askSchema>;
 export type AskOf<K extends Ask['kind']> = Extract<Ask, { kind: K }>;
@@ -87,6 +91,8 @@ export const answerSchema = z.discriminatedUnion('kind', [
     modelHash: z.string(),
   }),
   z.object({ kind: z.literal('hash'), sha256: z.string() }),
+  z.object({ kind: z.literal('residency'), residency: residencySchema }),
+  z.object({ kind: z.literal('gpus'), report: gpuReportSchema }),
 ]);
 export type Answer = z.infer<typeof answerSchema>;
 export type AnswerOf<K extends Ask['kind']> = Extract<Answer, { kind: K }>;

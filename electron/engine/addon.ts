@@ -4,6 +4,8 @@
  * what takes longer returns a promise and runs on the engine's threads.
  */
 
+import type { Device, GpuReport, Residency } from '../contract/devices';
+
 /** Floats, blocks of 32 values, superblocks of 256. */
 type FloatType = 'F32' | 'F16' | 'BF16';
 type BlockType = 'Q8_0' | 'Q4_0' | 'Q4_1' | 'Q5_0' | 'Q5_1' | 'IQ4_NL';
@@ -58,8 +60,6 @@ export interface ModelSpec {
 
 export type Isa = 'scalar' | 'avx2' | 'avx512' | 'neon';
 
-export type Device = 'cpu' | 'cuda' | 'auto';
-
 export interface LoadOptions {
   threads: number; // 0 = one per physical core
   isa?: Isa; // default: the best this CPU has
@@ -71,6 +71,10 @@ export interface LoadOptions {
   gpuBudget?: number;
   /** [layers][neurons] share of tokens in which each is active: what a model is divided by. Default: not measured. */
   frequencies?: Float32Array[];
+  /** Bytes of main memory that weights may take; neurons beyond it come from the file when they are needed. 0 (default) = all are kept. */
+  memoryBudget?: number;
+  /** That file, made when it is first needed; default: the model's path with .neurons behind it. */
+  neuronFile?: string;
 }
 
 export interface NativeInfo {
@@ -90,14 +94,6 @@ export interface ModelInfo {
   device: string; // the GPU's name; empty on the CPU
   deviceNote: string; // why no GPU is used although one was asked for, or how the model was divided
   gpuBytes: number; // of the GPU's memory that the weights take
-}
-
-/** What GPUs there are, and why one cannot be used. */
-export interface GpuReport {
-  built: boolean; // with CUDA kernels
-  driver: string; // the CUDA version of NVIDIA's driver; empty without one
-  gpus: { name: string; memory: number; capability: number; usable: boolean; problem: string }[];
-  problem: string; // why there is none
 }
 
 export interface GenerateOptions {
@@ -391,6 +387,8 @@ export interface NativeModel {
   setRing(path: string, bytes: number): void;
   /** The record (contract/frames.ts) of the step with this sequence number; null when the ring does not hold it. */
   record(sequence: number): Uint8Array | null;
+  /** Where the neurons lie; its counters begin anew with each call. */
+  residency(): Residency;
   /** Frees the weights when the last session is closed. */
   close(): void;
 }

@@ -1,3 +1,4 @@
+import type { Device, GpuReport } from '../contract/devices';
 import type { EngineStatus, ReplyStats } from '../contract/entities';
 import { HunchError, type ErrorBody } from '../contract/errors';
 import type { Sparsity, SparsityState } from '../contract/sparsity';
@@ -22,6 +23,9 @@ export interface ModelFile {
 export interface LoadSettings {
   threads: number; // 0 = one per physical core
   contextLength: number;
+  device: Device;
+  gpuBudget: number; // bytes; 0 = what is free
+  memoryBudget: number; // bytes; 0 = all weights are kept
 }
 
 export interface HostOptions {
@@ -69,13 +73,15 @@ export const stoppedStatus: EngineStatus = {
   contextLength: null,
   isa: null,
   threads: null,
+  device: null,
+  deviceNote: null,
   loadProgress: null,
   error: null,
 };
 
 /**
  * Owns the engine's process: starts it, loads models, carries replies, and starts it again after a crash (with growing
- * pauses; not after the third crash within a minute). Loads wait until running replies have ended; everything that
+ * pauses; not after the third crash within a minute). A GPU that failed is such a crash: CUDA is of no more use in that process. Loads wait until running replies have ended; everything that
  * needs a model takes its turn in one queue.
  */
 export class EngineHost {
@@ -184,6 +190,13 @@ export class EngineHost {
     return this.activity.ask<K>(ask);
   }
 
+  /** Also without a model. Errors: engine-unavailable, engine-crashed. */
+  async gpus(): Promise<GpuReport> {
+    if (!this.process) await this.enqueue(() => this.start(true));
+    const { report } = await this.activity.ask<'gpus'>({ kind: 'gpus' });
+    return report;
+  }
+
   /** The chat's KV cache is not needed any more. */
   forget(chatKey: string): void {
     this.send({ type: 'forget', chatKey });
@@ -203,15 +216,15 @@ export class EngineHost {
 
   /** Runs inside the queue. */
   private async ensure(modelId: string): Promise<void> {
-    const { threads, contextLength } = this.options.settings();
+    const settings = this.options.settings();
     const file = await this.find(modelId);
-    const key = [file.path, threads, contextLength].join('\n');
+    const key = JSON.stringify([file.path, settings]);
     this.wanted = modelId;
     if (this.process && this.loaded === key) return;
     await Promise.all(this.streaming);
     this.ensuring = true;
     try {
-      await this.loadUntilItStays(file, key, { threads, contextLength });
+      await this.loadUntilItStays(file, key, settings);
     } finally {
       this.ensuring = false;
     }
@@ -244,9 +257,11 @@ export class EngineHost {
     }
   }
 
-  private async start(): Promise<void> {
+  /** `aside`: not for a model; the status does not tell. */
+  private async start(aside = false): Promise<void> {
     if (this.process) return;
-    this.setStatus({ ...this.unloaded(), state: 'starting' });
+    if (aside && (this.closed || this.crashes.tooMany())) throw new HunchError('engine-unavailable', gaveUpMessage);
+    if (!aside) this.setStatus({ ...this.unloaded(), state: 'starting' });
     await new Promise<void>((resolve, reject) => {
       this.starting = { resolve, reject };
       const child = this.options.fork();
@@ -274,11 +289,13 @@ export class EngineHost {
       });
       this.loaded = key;
       const { contextLength, isa, threads } = info;
+      const [device, deviceNote] = [info.device || null, info.deviceNote || null];
       this.sparsity.loaded(file.id, sparsity);
-      this.setStatus({ ...loading, state: 'ready', contextLength, isa, threads });
+      this.setStatus({ ...loading, state: 'ready', contextLength, isa, threads, device, deviceNote });
     } catch (error) {
       // After a crash the status already says so.
       if (this.process) this.setStatus({ ...loading, error: errorBody(error, this.options.log) });
+      if (isGpuFailure(error)) this.lose('its GPU failed');
       throw error;
     } finally {
       this.loading = null;
@@ -314,6 +331,13 @@ export class EngineHost {
       return this.activity.unreadable(raw);
     }
     const message = parsed.data;
+    this.dispatch(message);
+    // A load's failure is dealt with where the load is waited for.
+    if ('error' in message && !('loadId' in message) && message.error.code === 'gpu-failed')
+      this.gpuFailed(message.error);
+  }
+
+  private dispatch(message: FromWorker): void {
     if ('replyId' in message) return this.receiveReply(message);
     if ('loadId' in message) {
       if (message.loadId === this.loading?.loadId) this.receiveLoad(message);
@@ -346,12 +370,26 @@ export class EngineHost {
 
   private crashed(how: string): void {
     this.options.log(`engine: process ${this.process?.pid ?? ''} ended (${how})`);
-    this.crashes.add();
-    const error: ErrorBody = this.crashes.tooMany()
-      ? { code: 'engine-unavailable', message: gaveUpMessage }
-      : { code: 'engine-crashed', message: 'The engine stopped unexpectedly and is being restarted.' };
     this.process = null;
-    this.lose(how);
+    this.startAgain(() => this.lose(how), {
+      now: { code: 'engine-crashed', message: 'The engine stopped unexpectedly and is being restarted.' },
+      gaveUp: { code: 'engine-unavailable', message: gaveUpMessage },
+    });
+  }
+
+  /** What CUDA holds in a process is broken for good once the GPU has failed there: all that runs fails with it. */
+  private gpuFailed(error: ErrorBody): void {
+    this.options.log(`engine: process ${this.process?.pid ?? ''} is ended: ${error.message}`);
+    this.startAgain(() => this.lose('its GPU failed', error), {
+      now: error,
+      gaveUp: { code: 'gpu-failed', message: gpuGaveUpMessage },
+    });
+  }
+
+  private startAgain(lose: () => void, errors: { now: ErrorBody; gaveUp: ErrorBody }): void {
+    this.crashes.add();
+    const error = this.crashes.tooMany() ? errors.gaveUp : errors.now;
+    lose();
     this.setStatus({ ...this.unloaded(), state: 'crashed', error });
     const modelId = this.wanted;
     if (modelId === null || this.ensuring || this.crashes.tooMany()) return;
@@ -360,27 +398,27 @@ export class EngineHost {
     });
   }
 
-  /** Forgets the process and fails whatever waited for it. */
-  private lose(how: string): void {
+  /** Forgets the process and fails whatever waited for it, with `cause` where that says more than that the process is gone. */
+  private lose(how: string, cause?: ErrorBody): void {
     this.process?.kill();
     this.process = null;
     this.loaded = null;
-    const error = new HunchError(
-      'engine-crashed',
+    const failure = (sentence: string): HunchError =>
+      cause ? new HunchError(cause.code, cause.message) : new HunchError('engine-crashed', sentence);
+    const error = failure(
       `The engine stopped while it was working (${how}). The text so far is kept; press Continue to go on.`,
     );
     this.sparsity.unloaded(
-      new HunchError(
-        'engine-crashed',
-        `The engine stopped while it measured the model (${how}). Measure it again to go on.`,
-      ),
+      failure(`The engine stopped while it measured the model (${how}). Measure it again to go on.`),
     );
-    this.activity.lost(new HunchError('engine-crashed', `The engine stopped while it was asked (${how}). Ask again.`));
+    this.activity.lost(failure(`The engine stopped while it was asked (${how}). Ask again.`));
     const replies = [...this.active.values()];
     this.active.clear();
     for (const reply of replies) reply.reject(error);
-    this.loading?.reject(error);
-    this.starting?.reject(error);
+    // Whatever ended the process, a load is tried again in the next one.
+    const crash = new HunchError('engine-crashed', error.message);
+    this.loading?.reject(crash);
+    this.starting?.reject(crash);
     this.starting = null;
   }
 
@@ -396,5 +434,9 @@ export class EngineHost {
   }
 }
 
+const isGpuFailure = (error: unknown): boolean => error instanceof HunchError && error.code === 'gpu-failed';
+
+const gpuGaveUpMessage =
+  'The GPU failed several times within a minute, so Hunch no longer restarts the engine by itself. Run on the CPU, or restart the engine.';
 const gaveUpMessage =
   'The engine stopped several times within a minute, so Hunch no longer restarts it by itself. Choose another model, or restart the engine.';

@@ -1,4 +1,5 @@
 import { z } from 'zod';
+import { devices } from '../contract/devices';
 import { samplingSchema } from '../contract/entities';
 import { errorCodes } from '../contract/errors';
 import { calibrationPhases, sparsitySchema, stopNames } from '../contract/sparsity';
@@ -18,6 +19,9 @@ export const toWorkerSchema = z.discriminatedUnion('type', [
     threads: z.number().int().min(0),
     contextLength: z.number().int().positive(),
     packFolder: z.string().min(1).optional(),
+    device: z.enum(devices),
+    gpuBudget: z.number().int().min(0),
+    memoryBudget: z.number().int().min(0),
   }),
   z.object({
     type: z.literal('reply'),

@@ -1,4 +1,5 @@
 import { randomInt } from 'node:crypto';
+import type { Device } from '../contract/devices';
 import type { ReplyStats, Sampling } from '../contract/entities';
 import { HunchError } from '../contract/errors';
 import type { Sparsity } from '../contract/sparsity';
@@ -8,16 +9,7 @@ import { PromptEncoder } from '../models/prompt';
 import { ChatTemplate } from '../models/template';
 import { Tokenizer } from '../models/tokenizer';
 import type { FramesProgress } from './activityTrail';
-import type {
-  GenerateOptions,
-  GenerateResult,
-  Device,
-  Isa,
-  ModelSpec,
-  NativeAddon,
-  NativeModel,
-  NativeSession,
-} from './addon';
+import type { GenerateOptions, GenerateResult, Isa, ModelSpec, NativeAddon, NativeModel, NativeSession } from './addon';
 import { frequenciesOf } from '../sparsity/pack';
 import type { ChatSession } from './chatSessions';
 import { ChatSessions } from './chatSessions';
@@ -45,8 +37,9 @@ export interface RuntimeOptions {
   isa?: Isa;
   /** LoadOptions.device; default: cpu. */
   device?: Device;
-  /** LoadOptions.gpuBudget; default: what is free. */
+  /** LoadOptions.gpuBudget and .memoryBudget, bytes; default: 0, no limit. */
   gpuBudget?: number;
+  memoryBudget?: number;
   /** LoadOptions.byNeuron; default: where there is a pack, whose plans may skip. */
   byNeuron?: boolean;
   /** Where the model's packs are written, and looked for first; default: its own folder. */
@@ -190,7 +183,9 @@ export class Runtime {
           byNeuron: options.byNeuron ?? packed,
           ...(options.isa ? { isa: options.isa } : {}),
           ...(options.device ? { device: options.device } : {}),
-          ...(options.gpuBudget === undefined ? {} : { gpuBudget: options.gpuBudget }),
+          gpuBudget: options.gpuBudget ?? 0,
+          memoryBudget: options.memoryBudget ?? 0,
+          neuronFile: `${packTarget(spec.path, options.packFolder)}.neurons`,
           ...(frequencies ? { frequencies } : {}),
         },
         options.onProgress,

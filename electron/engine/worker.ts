@@ -1,9 +1,12 @@
 import { HunchError, type ErrorBody } from '../contract/errors';
 import { calibrate } from '../sparsity/calibrate';
 import { ActivityAnswers } from './activityAnswers';
+import type { Answer, Ask } from './activityProtocol';
 import { FramesPace } from './framesPace';
+import { hasNvidia } from './gpuHardware';
+import { loadAddon } from './native';
 import { fromWorkerSchema, toWorkerSchema, type FromWorker, type ToWorker } from './protocol';
-import { Runtime, type ReplyRequest, type RunningReply } from './runtime';
+import { Runtime, type ReplyRequest, type RunningReply, type RuntimeInfo } from './runtime';
 import { Coalescer } from './stream';
 import { parentLink } from './transport';
 
@@ -30,7 +33,7 @@ function send(message: FromWorker): void {
 }
 
 async function load(message: Extract<ToWorker, { type: 'load' }>): Promise<void> {
-  const { loadId, path, threads, contextLength, packFolder } = message;
+  const { type: _, loadId, path, ...options } = message;
   try {
     cancelCalibration();
     answers?.cancel();
@@ -42,9 +45,7 @@ async function load(message: Extract<ToWorker, { type: 'load' }>): Promise<void>
     runtime = null;
     let lastPercent = -1;
     runtime = await Runtime.open(path, {
-      threads,
-      contextLength,
-      packFolder,
+      ...options,
       onProgress: (fraction) => {
         const percent = Math.floor(fraction * 100);
         if (percent !== lastPercent) send({ type: 'loading', loadId, fraction });
@@ -54,10 +55,16 @@ async function load(message: Extract<ToWorker, { type: 'load' }>): Promise<void>
     answers = new ActivityAnswers(runtime);
     watch();
     runtime.sparsity.onChange = (state) => send({ type: 'sparsity-state', state });
-    send({ type: 'loaded', loadId, info: runtime.info, sparsity: runtime.sparsity.state });
+    send({ type: 'loaded', loadId, info: await worthTelling(runtime.info), sparsity: runtime.sparsity.state });
   } catch (error) {
     send({ type: 'load-failed', loadId, error: describe(error) });
   }
+}
+
+/** That there is no NVIDIA GPU is no news to somebody who has none. */
+async function worthTelling(info: RuntimeInfo): Promise<RuntimeInfo> {
+  if (info.deviceNote === '' || info.device !== '' || (await hasNvidia(await loadAddon().gpus()))) return info;
+  return { ...info, deviceNote: '' };
 }
 
 async function reply({ replyId, request }: Extract<ToWorker, { type: 'reply' }>): Promise<void> {
@@ -118,17 +125,18 @@ function watch(): void {
 /** Questions that are being answered; a model is closed only after them. */
 const answering = new Set<Promise<unknown>>();
 
+async function answerOf(ask: Ask): Promise<Answer> {
+  if (ask.kind === 'gpus') return { kind: 'gpus', report: await loadAddon().gpus() };
+  await loading;
+  if (!answers) throw new HunchError('engine-unavailable', 'No model is loaded. Choose one in the model list.');
+  const work = answers.answer(ask);
+  answering.add(work);
+  return work.finally(() => answering.delete(work));
+}
+
 async function answer({ askId, ask }: Extract<ToWorker, { type: 'ask' }>): Promise<void> {
   try {
-    await loading;
-    if (!answers) throw new HunchError('engine-unavailable', 'No model is loaded. Choose one in the model list.');
-    const work = answers.answer(ask);
-    answering.add(work);
-    try {
-      send({ type: 'answered', askId, answer: await work });
-    } finally {
-      answering.delete(work);
-    }
+    send({ type: 'answered', askId, answer: await answerOf(ask) });
   } catch (error) {
     send({ type: 'ask-failed', askId, error: describe(error) });
   }

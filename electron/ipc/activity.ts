@@ -125,6 +125,8 @@ export function activityHandlers(deps: ActivityDependencies): DomainHandlers<'ac
       const { layers } = await engine.ask<'lens'>({ kind: 'lens', source, index, written }, modelId);
       return { layers };
     },
+    'activity.residency': () =>
+      engine.ask<'residency'>({ kind: 'residency' }).then(({ residency }) => residency, unlessUnloaded(null)),
     'activity.save': async ({ name, extension, bytes }) => {
       const file = await deps.askSavePath(exportName(name, extension), 'Export activations');
       if (file === null) return null;

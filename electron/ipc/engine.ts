@@ -5,5 +5,6 @@ export function engineHandlers(engine: EngineHost): DomainHandlers<'engine'> {
   return {
     'engine.status': () => engine.status,
     'engine.restart': () => engine.restart(),
+    'engine.gpus': () => engine.gpus(),
   };
 }

@@ -163,6 +163,12 @@ Status to_load_options(const Napi::Value& value, LoadOptions& out) {
     for (uint32_t i = 0; i < layers.Length() && i < 1024; i++)
       if (Status s = to_floats(layers.Get(i), "options.frequencies", out.frequencies.emplace_back()); !s.ok()) return s;
   }
+  const Napi::Value memory = r.field("memoryBudget");
+  if (!memory.IsUndefined())
+    if (Status s = to_uint(memory, "options.memoryBudget", 1ull << 50, out.memory_budget); !s.ok()) return s;
+  const Napi::Value neurons = r.field("neuronFile");
+  if (neurons.IsString()) out.neuron_file = neurons.As<Napi::String>().Utf8Value();
+  else if (!neurons.IsUndefined()) return wrong("options.neuronFile", "a path");
   return r.status;
 }
 

@@ -1,5 +1,7 @@
 #include "model_wrap.h"
 
+#include <algorithm>
+
 #include "calibration_wrap.h"
 #include "session_wrap.h"
 
@@ -9,6 +11,7 @@ Napi::Function ModelWrap::define(Napi::Env env) {
   return DefineClass(env, "NativeModel", {InstanceAccessor<&ModelWrap::info>("info"), InstanceMethod<&ModelWrap::create_session>("createSession"),
                                           InstanceMethod<&ModelWrap::set_predictors>("setPredictors"), InstanceMethod<&ModelWrap::calibration>("calibration"),
                                           InstanceMethod<&ModelWrap::predict>("predict"), InstanceMethod<&ModelWrap::set_ring>("setRing"), InstanceMethod<&ModelWrap::record>("record"),
+                                          InstanceMethod<&ModelWrap::residency>("residency"),
                                           InstanceMethod<&ModelWrap::close>("close")});
 }
 
@@ -135,6 +138,26 @@ Napi::Value ModelWrap::record(const Napi::CallbackInfo& info) {
   std::vector<uint8_t> record;
   if (!engine_->record((uint32_t)sequence, record)) return env.Null();
   return from_bytes(env, record);
+}
+
+Napi::Value ModelWrap::residency(const Napi::CallbackInfo& info) {
+  const Napi::Env env = info.Env();
+  if (!engine_) {
+    throw_status(env, Status::error("bad-request", "The model is closed."));
+    return env.Undefined();
+  }
+  const Residency r = engine_->residency();
+  Napi::Object o = Napi::Object::New(env);
+  for (auto [name, counts] : {std::pair{"gpu", &r.gpu}, std::pair{"memory", &r.memory}, std::pair{"disk", &r.disk}}) {
+    Napi::Uint32Array a = Napi::Uint32Array::New(env, counts->size());
+    std::copy(counts->begin(), counts->end(), a.Data());
+    o.Set(name, a);
+  }
+  for (auto [name, count] : {std::pair{"gpuBytes", r.gpu_bytes}, std::pair{"memoryBytes", r.memory_bytes}, std::pair{"diskBytes", r.disk_bytes},
+                             std::pair{"hits", r.hits}, std::pair{"misses", r.misses}, std::pair{"readBytes", r.read_bytes}})
+    o.Set(name, (double)count);
+  o.Set("waitedSeconds", r.waited_seconds);
+  return o;
 }
 
 void ModelWrap::close(const Napi::CallbackInfo&) { engine_.reset(); }

@@ -20,6 +20,7 @@ class ModelWrap : public Napi::ObjectWrap<ModelWrap> {
   Napi::Value predict(const Napi::CallbackInfo& info);
   void set_ring(const Napi::CallbackInfo& info);
   Napi::Value record(const Napi::CallbackInfo& info);
+  Napi::Value residency(const Napi::CallbackInfo& info);
   void close(const Napi::CallbackInfo& info);
   std::shared_ptr<Engine> engine_;
 };

@@ -87,6 +87,7 @@ struct LoadOptions {
   uint64_t gpu_budget = 0;  // bytes of the GPU's memory that weights may take; 0 = what is free beside a conversation. A larger model is divided between GPU and CPU.
   std::vector<std::vector<float>> frequencies;  // [layers][neurons] share of tokens that each is active in, to divide by; empty: not measured
   uint64_t memory_budget = 0;  // bytes of main memory that weights may take; neurons beyond it come from disk as tokens need them. 0 = all are kept
+  std::string neuron_file;     // where those neurons lie, made when it is first needed; empty: the model's path with .neurons behind it
   std::function<void(float)> progress;
 };
 

@@ -200,7 +200,7 @@ struct Measured {
 Measured measure(const ModelSpec& spec, unsigned threads, double kept) {
   Pool pool(threads);
   Model model;
-  check(load_model(spec, kernels_for(supported_isas().front()), pool, false, {}, model));
+  check(load_model(spec, kernels_for(supported_isas().front()), pool, LoadOptions{}, model));
   constexpr uint32_t kTokens = 192;
   KvCache kv;
   if (!kv.allocate(spec.layers, spec.kv_heads, spec.head_width, kTokens)) std::exit(1);

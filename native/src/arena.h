@@ -17,6 +17,7 @@ class Arena {
   uint8_t* take(size_t bytes);  // 64-byte aligned; nullptr past the reservation
   uint8_t* data() const { return base_; }
   size_t size() const { return size_; }
+  size_t left() const { return size_ - used_; }
   static size_t padded(size_t bytes) { return (bytes + 63) / 64 * 64; }
 
  private:

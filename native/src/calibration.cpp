@@ -135,8 +135,10 @@ Status Calibration::capture(std::span<const int32_t> tokens, const std::atomic<b
     const uint32_t n = (uint32_t)std::min<size_t>(c.batch, tokens.size() - at);
     {
       std::lock_guard turn(c.engine.turn);
-      if (!forward(c.engine.model, c.engine.pool, c.kv, c.scratch, tokens.subspan(at, n), at, &c.plan, Logits::none, cancel))
+      if (!forward(c.engine.model, c.engine.pool, c.kv, c.scratch, tokens.subspan(at, n), at, &c.plan, Logits::none, cancel)) {
+        if (c.engine.model.store && c.engine.model.store->failed()) return c.engine.model.store->take_failure();
         return Status::error("cancelled", "Calibrating was cancelled.");
+      }
     }
     if (Status s = c.add_batch(at == 0, n); !s.ok()) return s;
   }

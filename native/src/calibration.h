@@ -71,8 +71,8 @@ struct Calibration::Impl {
   // Fitting.
   PredictorSource source_of(uint32_t layer, PredictorSource wanted) const { return layer == 0 && wanted == PredictorSource::previous ? PredictorSource::attention : wanted; }
   const GramSum& input_sums(uint32_t layer, PredictorSource source) const;
-  std::vector<float> gate_rows(uint32_t layer) const;  // [neurons][width]
-  Moments moments(uint32_t layer, PredictorSource source) const;
+  Status gate_rows(uint32_t layer, std::vector<float>& out) const;  // [neurons][width]
+  Status moments(uint32_t layer, PredictorSource source, Moments& out) const;
   Moments head_moments(uint32_t layer) const;
   GateThreshold gate_threshold(uint32_t layer, float mass) const;
   Status closed_form(const FitOptions& o, uint32_t layer, LowRankPredictor& out) const;

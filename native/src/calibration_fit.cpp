@@ -76,22 +76,18 @@ const GramSum& Calibration::Impl::input_sums(uint32_t layer, PredictorSource sou
   return state.layers[source == PredictorSource::same ? layer : layer - 1].mlp;
 }
 
-std::vector<float> Calibration::Impl::gate_rows(uint32_t layer) const {
+Status Calibration::Impl::gate_rows(uint32_t layer, std::vector<float>& out) const {
   const NeuronRows& rows = engine.model.layers[layer].rows;
-  std::vector<float> w((size_t)rows.neurons * rows.width);
-  for (const NeuronRows::Slice& slice : rows.slices) {
-    const Range mine = rows.neurons_of(slice);
-    for (uint32_t n = mine.begin; n < mine.end; n++)
-      unpack_row(rows.first, slice.first + (size_t)(n - mine.begin) * rows.first_stride, rows.width, w.data() + (size_t)n * rows.width);
-  }
-  return w;
+  out.resize((size_t)rows.neurons * rows.width);
+  for (uint32_t n = 0; n < rows.neurons; n++)
+    if (Status s = first_row(engine.model, layer, n, out.data() + (size_t)n * rows.width); !s.ok()) return s;
+  return Status::fine();
 }
 
-Moments Calibration::Impl::moments(uint32_t layer, PredictorSource source) const {
+Status Calibration::Impl::moments(uint32_t layer, PredictorSource source, Moments& m) const {
   const LayerSums& l = state.layers[layer];
   const GramSum& input = input_sums(layer, source);
   const uint64_t n = state.tokens;
-  Moments m;
   m.width = spec().width, m.rows = spec().ffn_width;
   m.xx = input.covariance();
   m.x = input.mean();
@@ -99,14 +95,16 @@ Moments Calibration::Impl::moments(uint32_t layer, PredictorSource source) const
   if (source == PredictorSource::same) c = m.xx, mirror(c, m.width);
   else c = cross(source == PredictorSource::attention ? l.by_attention : l.by_previous, l.mlp.sum, input.sum, n);
   // A gate is linear in its own input, so its covariance with any other vector follows from the inputs'.
+  std::vector<float> gate;
+  if (Status s = gate_rows(layer, gate); !s.ok()) return s;
   m.yx.resize((size_t)m.rows * m.width);
-  la.multiply(false, false, m.rows, m.width, m.width, gate_rows(layer).data(), c.data(), false, m.yx.data());
+  la.multiply(false, false, m.rows, m.width, m.width, gate.data(), c.data(), false, m.yx.data());
   for (uint32_t r = 0; r < m.rows; r++) {
     const double mean = l.gate[r] / (double)n;
     m.y.push_back((float)mean);
     m.y_variance.push_back((float)std::max(0.0, l.gate_square[r] / (double)n - mean * mean));
   }
-  return m;
+  return Status::fine();
 }
 
 Moments Calibration::Impl::head_moments(uint32_t layer) const {
@@ -130,7 +128,9 @@ Status Calibration::Impl::closed_form(const FitOptions& o, uint32_t layer, LowRa
   ClosedForm form;
   form.rank = o.relu ? std::max(1u, o.rank / 2) : o.rank;
   form.threshold = gate_of(spec().activation, gate_threshold(layer, o.dropped_mass).threshold);
-  if (Status s = fit_closed_form(la, moments(layer, source), form, out); !s.ok()) return s;
+  Moments m;
+  if (Status s = moments(layer, source, m); !s.ok()) return s;
+  if (Status s = fit_closed_form(la, m, form, out); !s.ok()) return s;
   if (o.relu) out = with_relu(out, spec().ffn_width);
   out.source = source;
   return Status::fine();
@@ -444,7 +444,8 @@ Status Calibration::factor_gates(uint32_t rank, bool weighted, Predictors& out) 
   std::vector<Status> each(layers);
   Status status = in_background(c.threads, layers, [&](uint32_t i) {
     const Layer& l = c.engine.model.layers[i];
-    const std::vector<float> gate = c.gate_rows(i);
+    std::vector<float> gate;
+    if (each[i] = c.gate_rows(i, gate); !each[i].ok()) return;
     Moments m;
     if (weighted) m.xx = c.state.layers[i].mlp.covariance(), m.x = c.state.layers[i].mlp.mean();
     LowRankPredictor p;

@@ -20,7 +20,8 @@ Residency Engine::residency() {
     r.memory[i] -= r.gpu[i];
   }
   r.gpu_bytes = impl_->info.gpu_bytes;
-  r.memory_bytes = impl_->model.arena.size();
+  r.memory_bytes = impl_->model.arena.size() - impl_->model.arena.left();
+  if (impl_->model.store) impl_->model.store->report(impl_->pool.size(), r);
   return r;
 }
 
@@ -37,7 +38,7 @@ Status Engine::load(const ModelSpec& spec, const LoadOptions& options, std::shar
   if (options.threads > 256) return Status::error("bad-request", "threads must lie between 0 and 256.");
 
   auto impl = std::make_unique<Impl>(options.threads ? options.threads : physical_cores());
-  if (Status s = load_model(spec, kernels, impl->pool, options.by_neuron, options.progress, impl->model); !s.ok()) return s;
+  if (Status s = load_model(spec, kernels, impl->pool, options, impl->model); !s.ok()) return s;
   impl->info = {isa, impl->pool.size(), impl->model.weight_bytes_per_token, impl->model.parameter_count, 0, {}, {}, 0};
   if (Status s = cuda::load_beside(spec, options, impl->model, impl->gpu, impl->info); !s.ok()) return s;
   impl->info.load_ms = std::chrono::duration<double, std::milli>(std::chrono::steady_clock::now() - begin).count();
@@ -72,10 +73,20 @@ Status Engine::new_session(uint32_t context, std::unique_ptr<Session>& out) try 
 Status Engine::set_predictors(const Predictors& predictors) {
   auto packed = std::make_shared<PredictorSet>();
   if (Status s = pack_predictors(impl_->model, predictors, *packed); !s.ok()) return s;
+  std::shared_ptr<const PredictorSet> other = std::move(packed);
   std::scoped_lock turns(impl_->gpu_turn, impl_->turn);
-  impl_->predictors = std::move(packed);
+  std::swap(impl_->predictors, other);
+  if (Status s = impl_->make_room(0); !s.ok()) {
+    std::swap(impl_->predictors, other);
+    return s;
+  }
   if (impl_->gpu) return impl_->gpu->set_predictors(predictors);
   return Status::fine();
+}
+
+Status Engine::Impl::make_room(uint64_t more) {
+  if (!model.store || model.store->leave((predictors ? predictors->bytes() : 0) + screens.bytes() + more)) return Status::fine();
+  return Status::error("out-of-memory", "The memory budget has no room for the predictors and low-bit copies of this place of the slider. Choose a denser one, or allow more memory.");
 }
 
 Status Engine::predict(uint32_t layer, bool heads, std::span<const float> inputs, std::vector<float>& scores) {

@@ -28,6 +28,8 @@ struct Engine::Impl {
   std::shared_ptr<const PredictorSet> predictors;  // guarded by turn
   Governor governor;  // of decoding; guarded by turn
   std::mutex turn;  // one pass at a time: sessions take turns on the pool
+  // Of a model that is partly on disk: its store gives up room for predictors, low-bit copies and `more` bytes. Behind turn. Errors: out-of-memory.
+  Status make_room(uint64_t more);
   ModelInfo info{};
   uint32_t sequence = 0;  // of captured steps; guarded by turn
   Ring ring;
@@ -53,7 +55,7 @@ struct Session::Impl {
   Impl(std::shared_ptr<Engine> owner, Engine::Impl& e) : keep(std::move(owner)), engine(e) {}
   std::unique_ptr<cuda::DeviceSession> gpu;  // null: on the CPU
   bool on_cpu = false;                       // although there is a GPU: what only the CPU can do (OnCpu)
-  Status failure;                            // of the GPU; extend() then says false
+  Status failure;                            // of the GPU, or of the disk that neurons come from; extend() then says false
   int32_t last_drawn = 0;
   bool uses_gpu() const { return gpu && !on_cpu; }
   bool extend_on_gpu(std::span<const int32_t> tokens, const Plan* plan, Logits logits, const std::atomic<bool>& cancel, const std::function<void(uint32_t)>& progress);
@@ -65,7 +67,9 @@ struct Session::Impl {
   void count(uint64_t tokens, double seconds);
   Status check(std::span<const int32_t> tokens) const;
   Status check(const Plan& plan) const;
-  // Runs tokens from history.size() on, in batches; false = cancelled.
+  // forward() on the CPU, behind engine.turn; false = cancelled, or `failure` says why.
+  bool pass(std::span<const int32_t> tokens, uint32_t position, const Plan* plan, Logits logits, const std::atomic<bool>& cancel, unsigned active = 0);
+  // Runs tokens from history.size() on, in batches; false = cancelled, or `failure` says why.
   bool extend(std::span<const int32_t> tokens, const Plan* plan, Logits logits, const std::atomic<bool>& cancel,
               const std::function<void(uint32_t)>& progress = {});
   // A decode step of the text itself, captured if that is asked for; false = cancelled. Errors: out-of-memory.

@@ -56,15 +56,20 @@ void Scratch::allocate(const Model& model, uint32_t context, unsigned lanes) {
     if (!l.rows.present()) continue;
     const size_t part = l.rows.part_neurons;
     parts.resize(std::max(parts.size(), (size_t)kNeuronTile * l.rows.parts * l.rows.columns.size()));
+    size_t turns = 2;
+    for (const NeuronRows::Slice& slice : l.rows.slices)
+      if (l.rows.on_disk) turns = std::max<size_t>(turns, slice.parts.end - slice.parts.begin);
     for (NeuronScratch& n : neurons) {
       n.input.resize(kNeuronTile, s.width);
-      for (auto& f : n.first) f.resize(kNeuronTile * part);
-      for (auto& list : n.list) list.resize(kNeuronTile * part);
+      if (n.first.size() < turns) n.first.resize(turns), n.list.resize(turns), n.count.resize(turns);
+      for (auto& f : n.first) f.resize(std::max(f.size(), kNeuronTile * part));
+      for (auto& list : n.list) list.resize(std::max(list.size(), kNeuronTile * part));
+      n.slots.resize(std::max(n.slots.size(), part));
       n.value.resize(part);
       n.up.resize(part);
       n.scores.resize(2 * kNeuronTile * part);
       n.kept.resize(part);
-      n.early.resize(2 * (size_t)s.ffn_width + kLanes);
+      for (auto& early : n.early) early.resize(2 * (size_t)s.ffn_width + kLanes);
     }
   }
   const uint32_t chunks = context / kAttentionChunk + 1;
@@ -90,14 +95,14 @@ bool forward(const Model& model, Pool& pool, KvCache& kv, Scratch& s, std::span<
 
   pool.run([&](unsigned lane) {
     Lane w{model, *model.kernels, pool, kv, s, plan, (uint32_t)ids.size(), position, lane, lanes};
-    s.neurons[lane].early_layer = s.heads[lane].early_layer = ~0u;
+    s.neurons[lane].early_layer[0] = s.neurons[lane].early_layer[1] = s.heads[lane].early_layer = ~0u;
     w.embed(ids);  // x [tokens][width]
     pool.barrier();
 
     w.mark_layer(0);
     for (uint32_t i = 0; i < std::min(m.layers, layers); i++) {
       const Layer& l = model.layers[i];
-      if (lane == 0 && cancel.load(std::memory_order_relaxed)) s.abandoned = true;
+      if (lane == 0 && (cancel.load(std::memory_order_relaxed) || (model.store && model.store->failed()))) s.abandoned = true;
 
       // qkv [tokens][(heads + 2 kv_heads) head_width]
       Activations a = w.prepare(s.x.data(), m.width, &l.attention_norm);
@@ -125,6 +130,7 @@ bool forward(const Model& model, Pool& pool, KvCache& kv, Scratch& s, std::span<
       if (s.tap) w.listen(s.tap->mlp_in, i, a.f, m.width);
       look_ahead_at_heads(w, i + 1, a);
       look_ahead(w, i + 1, PredictorSource::previous, a);
+      read_ahead(w, i + 1);
       const LayerPlan& mlp = plan ? plan->layers[i] : dense;
       w.note_plan(i, mlp);
       if (l.rows.present() && (mlp.mlp != MlpRoute::dense || !l.up.present())) {
@@ -150,6 +156,10 @@ bool forward(const Model& model, Pool& pool, KvCache& kv, Scratch& s, std::span<
     }
     w.finish_capture();
   }, lanes);
+  if (model.store) {
+    model.store->settle();
+    if (model.store->failed()) s.abandoned = true;
+  }
   return !s.abandoned;
 }
 

@@ -1,6 +1,7 @@
 // The forward pass and the memory it works in.
 #pragma once
 
+#include <array>
 #include <atomic>
 #include <span>
 
@@ -28,20 +29,21 @@ struct ActivationBuffer {
   Activations view() const { return {f.data(), q.data(), d.data(), sum.data()}; }
 };
 
-// What a lane works in while it runs an MLP by neuron: two parts at a time, of up to kNeuronTile tokens.
+// What a lane works in while it runs an MLP by neuron: two parts at a time (of neurons on disk, all of a slice), of up to kNeuronTile tokens.
 struct NeuronScratch {
   RowInputBuffer input;                       // [kNeuronTile]
-  std::vector<float> first[2];                // [kNeuronTile][part_neurons] gate, or up where there is no gate
-  std::vector<uint32_t> list[2];              // [kNeuronTile][part_neurons] chosen neurons, counted from the slice's first
-  uint32_t count[2][kNeuronTile];
+  std::vector<std::vector<float>> first;      // [parts][kNeuronTile][part_neurons] gate, or up where there is no gate
+  std::vector<std::vector<uint32_t>> list;    // [parts][kNeuronTile][part_neurons] chosen neurons, counted from the slice's first
+  std::vector<std::array<uint32_t, kNeuronTile>> count;
+  std::vector<uint32_t> slots;                // [part_neurons] where the store has the neurons at hand
   std::vector<uint32_t> candidates;           // [vocabulary or part_neurons] rows that a low-bit copy names
   std::vector<float> value, up;               // [part_neurons] of the chosen
   std::vector<float> scores;                  // [2 kNeuronTile][part_neurons] what a low-bit copy or a predictor says
   std::vector<uint32_t> kept;                 // [part_neurons]
   std::vector<float> hidden;                  // [kNeuronTile][rank] what a predictor's first factor gives
   HiddenInput hidden_input;                   // the same, quantised
-  std::vector<float> early;                   // [2][neurons] scores of a layer that were computed ahead of it
-  uint32_t early_layer = ~0u;
+  std::vector<float> early[2];                // [2][neurons] scores of a layer that were computed ahead of it; layers take turns
+  uint32_t early_layer[2] = {~0u, ~0u};
   std::vector<Ahead> ahead;                   // the rows it named
   std::vector<uint64_t> computed, named;      // [layers] neurons, over decode steps
   uint64_t bytes = 0;                         // of weights of MLPs by neuron and of the output head, over decode steps
@@ -106,7 +108,8 @@ enum class Logits { none, last, all };  // all: of up to kLogitTile tokens
 
 // Runs tokens at positions [position, position + tokens.size()) and leaves the residual stream in scratch.x and, if asked, the last token's
 // logits in scratch.logits[0 … vocabulary), or all tokens' one after the other. tokens.size() is 1 … kBatch and the positions lie within the cache.
-// plan: null = dense. active_lanes: 0 = all. layers: only the first so many. Returns false when `cancel` was seen; the positions are then not in the cache.
+// plan: null = dense. active_lanes: 0 = all. layers: only the first so many. Returns false when `cancel` was seen or the model's store failed; the positions
+// are then not in the cache.
 bool forward(const Model& model, Pool& pool, KvCache& kv, Scratch& scratch, std::span<const int32_t> tokens, uint32_t position,
              const Plan* plan, Logits logits, const std::atomic<bool>& cancel, unsigned active_lanes = 0, uint32_t layers = ~0u);
 

@@ -38,6 +38,7 @@ void Loader::neurons(const std::string& block, bool gated, NeuronRows& out) {
   }
   const RowType down = job.by_output && quantised ? RowType::bytes : row_type(job.down->type);
   out = neuron_rows(neurons, width, gated, job.first->type, gated ? job.up->type : job.first->type, down, lanes_);
+  out.on_disk = on_disk_;
   neuron_jobs_.push_back(job);
   stages_.push_back({jobs_.size(), jobs_.size(), true, &out});
 }
@@ -71,6 +72,7 @@ bool Loader::place(unsigned lanes) {
   for (unsigned lane = 0; lane < lanes; lane++)
     for (const Stage& stage : stages_) {
       if (NeuronRows* r = stage.rows) {
+        if (r->first_on_disk) continue;
         NeuronRows::Slice& slice = r->slices[lane];
         const Range mine = r->neurons_of(slice);
         if (!(slice.first = model_.arena.take((size_t)(mine.end - mine.begin) * r->first_stride))) return false;
@@ -94,6 +96,7 @@ bool Loader::place(unsigned lanes) {
   // Bundles lie apart: what is read past the end of a layer's first rows is then the next layer's attention, not neurons that may be skipped.
   for (unsigned lane = 0; lane < lanes; lane++)
     for (const NeuronJob& j : neuron_jobs_) {
+      if (j.out->on_disk) continue;
       NeuronRows::Slice& slice = j.out->slices[lane];
       const Range mine = j.out->neurons_of(slice);
       if (!(slice.bundles = model_.arena.take((size_t)(mine.end - mine.begin) * j.out->bundle_stride))) return false;
@@ -138,7 +141,7 @@ void Loader::decoder(bool gated) {
     optional_norm(blk + "attn_k_norm", s.head_width, layer.k_norm);
     optional_norm(blk + "post_attention_norm", s.width, layer.post_attention_norm);
     norm(blk + "ffn_norm", s.width, layer.ffn_norm);
-    const bool only_rows = has_true_zeros(s.activation) || file_.find(blk + "ffn_down_t.weight");
+    const bool only_rows = on_disk_ || has_true_zeros(s.activation) || file_.find(blk + "ffn_down_t.weight");
     if (!only_rows) {
       if (gated) matrix(blk + "ffn_gate.weight", s.width, s.ffn_width, layer.gate);
       matrix(blk + "ffn_up.weight", s.width, s.ffn_width, layer.up);
@@ -203,18 +206,63 @@ Status Loader::fill(const NeuronJob& j, const NeuronRows::Slice& slice) const {
   const NeuronRows& r = *j.out;
   const Range mine = r.neurons_of(slice);
   if (mine.begin >= mine.end) return Status::fine();
-  if (Status s = fill_rows(*j.first, mine, r.width, slice.first, r.first_stride); !s.ok()) return s;
+  if (!r.first_on_disk)
+    if (Status s = fill_rows(*j.first, mine, r.width, slice.first, r.first_stride); !s.ok()) return s;
+  return r.on_disk ? Status::fine() : fill_bundles(j, mine, slice.bundles, r.bundle_stride);
+}
+
+Status Loader::fill_bundles(const NeuronJob& j, Range neurons, uint8_t* out, size_t stride) const {
+  const NeuronRows& r = *j.out;
   if (r.gated)
-    if (Status s = fill_rows(*j.up, mine, r.width, slice.bundles, r.bundle_stride); !s.ok()) return s;
-  if (!j.by_output) return fill_rows(*j.down, mine, r.width, slice.bundles + r.down_offset, r.bundle_stride);
-  return fill_transposed_rows(*j.down, r.down, r.neurons, mine, r.width, slice.bundles + r.down_offset, r.bundle_stride);
+    if (Status s = fill_rows(*j.up, neurons, r.width, out, stride); !s.ok()) return s;
+  if (!j.by_output) return fill_rows(*j.down, neurons, r.width, out + r.down_offset, stride);
+  return fill_transposed_rows(*j.down, r.down, r.neurons, neurons, r.width, out + r.down_offset, stride);
+}
+
+uint64_t Loader::bytes() const {
+  uint64_t total = 0;
+  for (const Job& j : jobs_) total += j.out->bytes();
+  for (const NeuronJob& j : neuron_jobs_) {
+    const NeuronRows& r = *j.out;
+    total += (uint64_t)r.neurons * ((r.first_on_disk ? 0 : r.first_stride) + (r.on_disk ? 0 : r.bundle_stride)) + (uint64_t)lanes_ * 128;
+  }
+  return total;
+}
+
+Status Loader::open_store(const std::string& path, uint64_t budget, Pool& pool, const std::function<void(float)>& progress) {
+  if (!status_.ok()) return status_;
+  auto store = std::make_unique<NeuronStore>();
+  std::vector<const NeuronRows*> rows;
+  for (const NeuronJob& j : neuron_jobs_) rows.push_back(j.out);
+  store->file.lay_out(path, identity_of(model_.spec), rows);
+  // First rows stay in memory where they fit: the routes that read them all read them for every token, and those that are in memory tell which
+  // bundles are needed.
+  const auto first_rows_on_disk = [&](bool where) {
+    for (const NeuronJob& j : neuron_jobs_) j.out->first_on_disk = where;
+    return bytes() + store->least_bytes(where);
+  };
+  const bool with_first = first_rows_on_disk(false) > budget;
+  if (const uint64_t least = with_first ? first_rows_on_disk(true) : 0; least > budget)
+    return Status::error("out-of-memory", "The memory budget of " + std::to_string(budget >> 20) + " MB is too small: what this model needs for every token takes " +
+                                              std::to_string((least >> 20) + 1) + " MB. Allow at least that, or choose a smaller model.");
+  Status status = store->file.open();
+  if (!status.ok())
+    status = store->file.make(pool, [&](size_t layer, Range neurons, uint8_t* out) {
+      const NeuronFile::Layer& l = store->file.layers()[layer];
+      if (Status s = fill_bundles(neuron_jobs_[layer], neurons, out, l.record); !s.ok()) return s;
+      return fill_rows(*neuron_jobs_[layer].first, neurons, l.rows->width, out + l.first, l.record);
+    }, progress);
+  if (status.ok()) status = store->start(with_first, budget - bytes());
+  model_.store = std::move(store);
+  return status;
 }
 
 Status Loader::run(Pool& pool, const std::function<void(float)>& progress) {
   if (!status_.ok()) return status_;
-  uint64_t total = 0, groups = 0;
-  for (const Job& j : jobs_) total += j.out->bytes(), groups += j.out->groups;
-  for (const NeuronJob& j : neuron_jobs_) total += j.out->bytes() + (uint64_t)pool.size() * 128, groups += j.out->neurons;
+  const uint64_t total = bytes();
+  uint64_t groups = 0;
+  for (const Job& j : jobs_) groups += j.out->groups;
+  for (const NeuronJob& j : neuron_jobs_) groups += j.out->neurons;
   if (!model_.arena.reserve(total) || !place(pool.size()))
     return Status::error("out-of-memory", "The model needs " + std::to_string(total >> 20) +
                                               " MB of memory, which the system does not have free. Close other programs or choose a smaller model.");
@@ -278,7 +326,21 @@ static Status check_spec(const ModelSpec& s) {
   return Status::fine();
 }
 
-Status load_model(const ModelSpec& spec, const Kernels* kernels, Pool& pool, bool by_neuron, const std::function<void(float)>& progress, Model& out) {
+Status first_row(const Model& model, size_t layer, uint32_t neuron, float* out) {
+  const NeuronRows& r = model.layers[layer].rows;
+  if (r.first_on_disk) {
+    std::vector<uint8_t> row(r.first_stride);
+    if (Status s = model.store->file.read_first(layer, neuron, row.data()); !s.ok()) return s;
+    unpack_row(r.first, row.data(), r.width, out);
+    return Status::fine();
+  }
+  for (const NeuronRows::Slice& slice : r.slices)
+    if (const Range mine = r.neurons_of(slice); neuron >= mine.begin && neuron < mine.end)
+      unpack_row(r.first, slice.first + (size_t)(neuron - mine.begin) * r.first_stride, r.width, out);
+  return Status::fine();
+}
+
+Status load_model(const ModelSpec& spec, const Kernels* kernels, Pool& pool, const LoadOptions& options, Model& out) {
   if (Status s = check_spec(spec); !s.ok()) return s;
   const Architecture* architecture = find_architecture(spec.architecture);
   if (!architecture)
@@ -289,9 +351,16 @@ Status load_model(const ModelSpec& spec, const Kernels* kernels, Pool& pool, boo
   out.layers.resize(spec.layers);
   TensorFile file;
   if (Status s = file.open(out.spec); !s.ok()) return s;
-  Loader loader(file, out, pool.size(), by_neuron);
-  architecture->plan(out, loader);
-  if (Status s = loader.run(pool, progress); !s.ok()) return s;
+  auto loader = std::make_unique<Loader>(file, out, pool.size(), options.by_neuron);
+  architecture->plan(out, *loader);
+  if (options.memory_budget && loader->bytes() > options.memory_budget) {
+    out.layers = std::vector<Layer>(spec.layers);
+    loader = std::make_unique<Loader>(file, out, pool.size(), options.by_neuron, true);
+    architecture->plan(out, *loader);
+    const std::string path = options.neuron_file.empty() ? spec.path + ".neurons" : options.neuron_file;
+    if (Status s = loader->open_store(path, options.memory_budget, pool, options.progress); !s.ok()) return s;
+  }
+  if (Status s = loader->run(pool, options.progress); !s.ok()) return s;
   const bool tied = !out.output.present();
   if (tied) out.output = out.embedding;  // the same slices
 

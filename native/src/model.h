@@ -5,6 +5,7 @@
 
 #include "arena.h"
 #include "neuron_rows.h"
+#include "neuron_store.h"
 #include "packing.h"
 #include "pool.h"
 
@@ -34,6 +35,7 @@ struct Model {
   ModelSpec spec;
   const Kernels* kernels = nullptr;
   Arena arena;
+  std::unique_ptr<NeuronStore> store;  // of MLPs that do not fit the memory budget; null: all weights are in memory
   std::vector<Layer> layers;
   Norm output_norm;         // [width]
   PackedMatrix embedding;   // [vocabulary][width]
@@ -51,8 +53,9 @@ struct Model {
 // Collects what an architecture wants to load, then reads and packs it all in one parallel pass.
 class Loader {
  public:
-  Loader(const TensorFile& file, Model& model, unsigned lanes, bool by_neuron)
-      : file_(file), model_(model), lanes_(lanes), by_neuron_(by_neuron) {}
+  // on_disk: MLPs are kept by neuron only, in the neuron file.
+  Loader(const TensorFile& file, Model& model, unsigned lanes, bool by_neuron, bool on_disk = false)
+      : file_(file), model_(model), lanes_(lanes), by_neuron_(by_neuron), on_disk_(on_disk) {}
   // Matrices are laid out in the order they are asked for; end_stage() closes those that the forward pass reads between two barriers.
   void matrix(const std::string& name, uint32_t cols, uint32_t rows, PackedMatrix& out);
   // An MLP by neuron, as a stage of its own. A down projection that the file stores by output is requantised at 8 bits (its blocks run the
@@ -66,6 +69,11 @@ class Loader {
   // attn_norm, ffn_norm, ffn_{gate,up,down} and, where the file has them, the biases and norms beside them.
   // by_neuron: MLPs whose activation is no ReLU also get their rows.
   void decoder(bool gated);
+  // Memory that run() takes for what was asked for so far.
+  uint64_t bytes() const;
+  // on_disk: finds or makes the neuron file, and a store with what `budget` leaves beside all else. Errors: out-of-memory (names the least that
+  // does), disk-full.
+  Status open_store(const std::string& path, uint64_t budget, Pool& pool, const std::function<void(float)>& progress);
   Status run(Pool& pool, const std::function<void(float)>& progress);
 
  private:
@@ -87,12 +95,13 @@ class Loader {
   bool place(unsigned lanes);
   Status fill(const Job& job, const Slice& slice) const;
   Status fill(const NeuronJob& job, const NeuronRows::Slice& slice) const;
+  Status fill_bundles(const NeuronJob& job, Range neurons, uint8_t* out, size_t stride) const;
   Status fill_rows(const TensorInfo& tensor, Range rows, uint32_t cols, uint8_t* out, size_t stride) const;
   Status fill_transposed_rows(const TensorInfo& tensor, RowType type, uint32_t tensor_cols, Range columns, uint32_t tensor_rows, uint8_t* out, size_t stride) const;
   const TensorFile& file_;
   Model& model_;
   const unsigned lanes_;
-  const bool by_neuron_;
+  const bool by_neuron_, on_disk_;
   Status status_;  // the first error
   std::vector<Job> jobs_;
   std::vector<NeuronJob> neuron_jobs_;
@@ -113,6 +122,10 @@ void plan_qwen3(Model& model, Loader& loader);
 void plan_gemma3(Model& model, Loader& loader);
 void plan_opt(Model& model, Loader& loader);
 
-Status load_model(const ModelSpec& spec, const Kernels* kernels, Pool& pool, bool by_neuron, const std::function<void(float)>& progress, Model& out);
+// One first row [width] of a layer's MLP by neuron, wherever it lies. Errors: those of the neuron file.
+Status first_row(const Model& model, size_t layer, uint32_t neuron, float* out);
+
+// by_neuron, memory_budget and neuron_file: as in the options.
+Status load_model(const ModelSpec& spec, const Kernels* kernels, Pool& pool, const LoadOptions& options, Model& out);
 
 }  // namespace hunch

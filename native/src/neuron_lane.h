@@ -77,16 +77,20 @@ inline void score_ahead(Lane& w, uint32_t layer, const Predictor& p, float thres
     const Slice& b = p.b.slices[i];
     const Range all = r.neurons_of(r.slices[i]);
     if (all.begin >= all.end) continue;
-    float* scores = n.early.data() + all.begin;
+    float* scores = n.early[layer % 2].data() + all.begin;
     w.k.matmul[(int)p.b.type]({b.data, b.stride, b.end - b.begin, all.end - all.begin, p.rank, hidden, 2, scores, r.neurons, false});
     w.k.add(scores, scores + r.neurons, all.end - all.begin);
     w.k.add(scores, p.bias.data() + all.begin, all.end - all.begin);
     uint32_t named = w.k.select(scores, all.end - all.begin, threshold, false, 0, list);
     if (only) named = among(*only, all.begin, list, named);
+    if (r.first_on_disk) {
+      w.model.store->ask_ahead(layer, all.begin, list, named);
+      continue;
+    }
     n.ahead.push_back({r.slices[i].first, r.first_stride, r.first_stride, list, named});
     list += named;
   }
-  n.early_layer = layer;
+  n.early_layer[layer % 2] = layer;
   if (w.lane == 0) n.bytes += p.a.bytes() + p.b.bytes();
   clock.stop();
   if (!fetch) return;
@@ -98,11 +102,18 @@ inline void score_ahead(Lane& w, uint32_t layer, const Predictor& p, float thres
 inline void look_further(Lane& w, uint32_t layer, PredictorSource source) {
   if (w.tokens > 1) return;
   const Predictor* p = mlp_predictor(w, layer, source);
-  if (!p) return;
+  if (!p || w.s.neurons[w.lane].early_layer[layer % 2] == layer) return;
   // Larger attention weights would push the rows out of the caches again before they are used.
   const Layer& l = w.model.layers[layer];
   const bool fetch = l.q.bytes() + l.k.bytes() + l.v.bytes() + l.o.bytes() <= (4u << 20);
   score_ahead(w, layer, *p, w.plan->layers[layer].score_threshold, w.s.hidden.data(), nullptr, fetch);
+}
+
+// Neurons on disk are asked for a whole MLP before theirs, so that the disk goes on while this one computes.
+inline void read_ahead(Lane& w, uint32_t layer) {
+  if (w.tokens > 1 || !mlp_predictor(w, layer, PredictorSource::previous) || !w.model.layers[layer].rows.first_on_disk) return;
+  w.pool.barrier();
+  look_further(w, layer, PredictorSource::previous);
 }
 
 struct NeuronLane {
@@ -122,6 +133,27 @@ struct NeuronLane {
   // more are best for a run of all neurons, 8 where a part has a dozen.
   uint32_t together() const { return std::clamp<uint32_t>((uint32_t)(16384 / r.bundle_stride), 4, plan.mlp == MlpRoute::dense ? 16 : 8); }
 
+  // Rows as the kernels take them.
+  struct Rows {
+    const uint8_t* rows;
+    size_t stride;
+    const uint32_t* list;
+  };
+  // First rows and bundles of neurons list[0 … n) of a slice, counted from its first one (null: from + 0 … n): where they lie in the slice, or in the
+  // store's slots, which waits for them.
+  Rows firsts(const NeuronRows::Slice& slice, const uint32_t* list, uint32_t from, uint32_t count) const {
+    if (!r.first_on_disk) return {slice.first + (size_t)from * r.first_stride, r.first_stride, list};
+    return {in_slots(slice, list, from, count).rows + store().first_at(layer), store().stride(), n.slots.data()};
+  }
+  Rows bundles(const NeuronRows::Slice& slice, const uint32_t* list, uint32_t count) const {
+    return r.on_disk ? in_slots(slice, list, 0, count) : Rows{slice.bundles, r.bundle_stride, list};
+  }
+  Rows in_slots(const NeuronRows::Slice& slice, const uint32_t* list, uint32_t from, uint32_t count) const {
+    store().get(layer, r.neurons_of(slice).begin + from, list, count, n.slots.data());
+    return {store().rows(), store().stride(), n.slots.data()};
+  }
+  NeuronStore& store() const { return *w.model.store; }
+
   float* first_of(uint32_t turn, uint32_t t) const { return n.first[turn].data() + (size_t)t * r.part_neurons; }
   uint32_t* list_of(uint32_t turn, uint32_t t) const { return n.list[turn].data() + (size_t)t * r.part_neurons; }
 
@@ -140,8 +172,13 @@ struct NeuronLane {
     for (uint32_t i = mine.begin; i < mine.end; i++) {
       // A part's neurons are chosen, and asked for, while those of the part before are computed.
       const NeuronRows::Slice& slice = r.slices[i];
+      if (r.on_disk) {
+        run_from_disk(slice);
+        continue;
+      }
       for (uint32_t part = slice.parts.begin; part < slice.parts.end; part++) {
         const bool first = part == slice.parts.begin;
+        name(slice, part, part % 2);
         choose(slice, part, part % 2, first ? Ahead{} : bundles(slice, list_of((part - 1) % 2, 0), 0, std::min(together(), n.count[(part - 1) % 2][0])));
         if (part > slice.parts.begin) compute(slice, part - 1, (part - 1) % 2);
       }
@@ -159,32 +196,56 @@ struct NeuronLane {
 
   // Bundles to ask for; of their first or second row only, where `bytes` is given.
   Ahead bundles(const NeuronRows::Slice& slice, const uint32_t* chosen, uint32_t begin, uint32_t end, size_t from = 0, size_t bytes = 0) const {
+    if (r.on_disk) return {};  // wherever they are, a disk was slower
     return {slice.bundles + from, r.bundle_stride, bytes ? bytes : r.bundle_stride, chosen + begin, end - begin};
+  }
+
+  // All that is needed of a slice is asked for before any of it is waited for.
+  void run_from_disk(const NeuronRows::Slice& slice) {
+    const uint32_t base = r.neurons_of(slice).begin;
+    const auto each = [&](auto&& f) {
+      for (uint32_t part = slice.parts.begin; part < slice.parts.end; part++) f(part, part - slice.parts.begin);
+    };
+    const auto ask = [&](uint32_t turn) {
+      for (uint32_t t = 0; t < tokens; t++) store().ask(layer, base, list_of(turn, t), n.count[turn][t]);
+    };
+    each([&](uint32_t part, uint32_t turn) {
+      name(slice, part, turn);
+      if (!r.first_on_disk) choose(slice, part, turn, {}), ask(turn);
+      else if (screened() || predicted()) ask(turn);
+      else store().ask(layer, r.neurons_of(part).begin, nullptr, r.neurons_of(part).end - r.neurons_of(part).begin);
+    });
+    each([&](uint32_t part, uint32_t turn) {
+      if (r.first_on_disk) choose(slice, part, turn, {});
+      compute(slice, part, turn);
+    });
+  }
+
+  // Where neurons are named before their gates are read, or only some are asked for: which of a part's, into its lists.
+  void name(const NeuronRows::Slice& slice, uint32_t part, uint32_t turn) {
+    const Range all = r.neurons_of(part), mine = r.neurons_of(slice);
+    const uint32_t begin = all.begin - mine.begin, count = all.end - all.begin;
+    if (screened()) name_by_screen(slice, all.begin, begin, count, turn);
+    else if (predicted()) name_by_prediction(slice, all.begin, begin, count, turn);
+    else if (only) n.count[turn][0] = (uint32_t)(std::copy(only->list.data() + only->part_begin[part], only->list.data() + only->part_begin[part + 1], list_of(turn, 0)) - list_of(turn, 0));
   }
 
   void choose(const NeuronRows::Slice& slice, uint32_t part, uint32_t turn, Ahead ahead) {
     const Range all = r.neurons_of(part), mine = r.neurons_of(slice);
     const uint32_t begin = all.begin - mine.begin, count = all.end - all.begin;
-    if (Capture* c = w.capture(); c && c->audit && (screened() || predicted())) audit(*c, slice, all.begin, begin, count);
-    if (screened()) {
-      choose_by_screen(slice, all.begin, begin, count, turn);
-      return;
-    }
-    if (predicted()) {
-      choose_by_prediction(slice, all.begin, begin, count, turn);
-      return;
-    }
-    if (only) {
-      confirm(slice, all.begin, begin, only->list.data() + only->part_begin[part], only->part_begin[part + 1] - only->part_begin[part], turn, 0);
+    if (screened() || predicted() || only) {
+      if (Capture* c = w.capture(); c && c->audit) audit(*c, slice, all.begin, begin, count);
+      for (uint32_t t = 0; t < tokens; t++) confirm(slice, all.begin, begin, turn, t);
       return;
     }
     if (w.s.counting) n.bytes += (uint64_t)count * r.first_stride;
     // In a batch, 16 rows stay in L1 while the tokens pass over them.
     const uint32_t step = tokens == 1 ? count : 16;
+    const Rows rows = firsts(slice, nullptr, begin, count);
     for (uint32_t i = 0; i < count; i += step)
       for (uint32_t t = 0; t < tokens; t++, ahead = {})
-        w.k.dot_rows[(int)r.first]({slice.first + (size_t)(begin + i) * r.first_stride, r.first_stride, nullptr, std::min(step, count - i), r.width,
-                                    input(t), first_of(turn, t) + i, ahead});
+        w.k.dot_rows[(int)r.first]({rows.rows + (rows.list ? 0 : i * rows.stride), rows.stride, rows.list ? rows.list + i : nullptr, std::min(step, count - i),
+                                    r.width, input(t), first_of(turn, t) + i, ahead});
     for (uint32_t t = 0; t < tokens; t++) {
       float* first = first_of(turn, t);
       if (!r.gated && !l.up_bias.empty()) w.k.add(first, l.up_bias.data() + all.begin, count);
@@ -198,7 +259,8 @@ struct NeuronLane {
   // Which of a part's neurons say anything, whatever the plan makes of that; without true zeros, those above its threshold.
   void audit(Capture& c, const NeuronRows::Slice& slice, uint32_t global, uint32_t begin, uint32_t count) {
     float* first = c.lanes[w.lane].audit_gates.data();
-    w.k.dot_rows[(int)r.first]({slice.first + (size_t)begin * r.first_stride, r.first_stride, nullptr, count, r.width, input(0), first, {}});
+    const Rows rows = firsts(slice, nullptr, begin, count);
+    w.k.dot_rows[(int)r.first]({rows.rows, rows.stride, rows.list, count, r.width, input(0), first, {}});
     if (!r.gated && !l.up_bias.empty()) w.k.add(first, l.up_bias.data() + global, count);
     note_audited(c, first, global, count);
   }
@@ -219,25 +281,22 @@ struct NeuronLane {
   }
 
   // Two tiers: a low-bit copy of the first rows names candidates, whose real rows decide.
-  void choose_by_screen(const NeuronRows::Slice& slice, uint32_t global, uint32_t begin, uint32_t count, uint32_t turn) {
+  void name_by_screen(const NeuronRows::Slice& slice, uint32_t global, uint32_t begin, uint32_t count, uint32_t turn) {
     const uint32_t group = global / kLanes;
     float* scores = n.scores.data();
     w.rank(*screen, (uint32_t)(&slice - r.slices.data()), group, group + (count + kLanes - 1) / kLanes, ranked, tokens, scores, r.part_neurons);
     if (w.s.counting) n.bytes += screen->bytes() * count / r.neurons;
-    for (uint32_t t = 0; t < tokens; t++) {
-      uint32_t* candidates = n.candidates.data();
-      const uint32_t named = w.k.select(scores + (size_t)t * r.part_neurons, count, plan.score_threshold, false, begin, candidates);
-      confirm(slice, global, begin, candidates, named, turn, t);
-    }
+    for (uint32_t t = 0; t < tokens; t++)
+      n.count[turn][t] = w.k.select(scores + (size_t)t * r.part_neurons, count, plan.score_threshold, false, begin, list_of(turn, t));
   }
 
-  bool early() const { return w.tokens == 1 && predictor->source != PredictorSource::same && n.early_layer == layer; }
+  bool early() const { return w.tokens == 1 && predictor->source != PredictorSource::same && n.early_layer[layer % 2] == layer; }
   const float* remembered(PredictorSource source) const { return w.s.remembered_for(source, layer).data(); }
 
   // A predictor, which saw another vector, names the neurons: nothing else is read.
-  void choose_by_prediction(const NeuronRows::Slice& slice, uint32_t global, uint32_t begin, uint32_t count, uint32_t turn) {
+  void name_by_prediction(const NeuronRows::Slice& slice, uint32_t global, uint32_t begin, uint32_t count, uint32_t turn) {
     const bool known = early();
-    float* scores = known ? n.early.data() + global : n.scores.data();
+    float* scores = known ? n.early[layer % 2].data() + global : n.scores.data();
     if (!known) {
       const Slice& b = predictor->b.slices[(size_t)(&slice - r.slices.data())];
       w.k.matmul[(int)predictor->b.type]({b.group(global / kLanes), b.stride, (count + kLanes - 1) / kLanes, count, predictor->rank, hidden, 2 * tokens, scores, r.part_neurons, false});
@@ -248,19 +307,20 @@ struct NeuronLane {
         w.k.add(of, of + (size_t)tokens * r.part_neurons, count);
         w.k.add(of, predictor->bias.data() + global, count);
       }
-      uint32_t named = w.k.select(of, count, plan.score_threshold, false, begin, n.candidates.data());
-      if (only) named = among(*only, global - begin, n.candidates.data(), named);
-      confirm(slice, global, begin, n.candidates.data(), named, turn, t);
+      n.count[turn][t] = w.k.select(of, count, plan.score_threshold, false, begin, list_of(turn, t));
+      if (only) n.count[turn][t] = among(*only, global - begin, list_of(turn, t), n.count[turn][t]);
     }
   }
 
-  // Computes the first rows of these neurons and keeps those that let enough through.
-  void confirm(const NeuronRows::Slice& slice, uint32_t global, uint32_t begin, const uint32_t* candidates, uint32_t named, uint32_t turn, uint32_t t) {
+  // Computes the first rows of the neurons named and keeps those that let enough through.
+  void confirm(const NeuronRows::Slice& slice, uint32_t global, uint32_t begin, uint32_t turn, uint32_t t) {
     float *first = first_of(turn, t), *value = n.up.data();
-    uint32_t *chosen = list_of(turn, t), *kept = n.kept.data();
+    uint32_t *chosen = list_of(turn, t), *kept = n.kept.data(), *candidates = n.candidates.data();
+    const uint32_t named = n.count[turn][t];
+    std::copy_n(chosen, named, candidates);
     const uint32_t lead = std::min(named, std::max(4u, (uint32_t)(8192 / r.first_stride)));  // rows asked for before they are used
-    w.k.dot_rows[(int)r.first]({slice.first, r.first_stride, candidates, named, r.width, input(t), value,
-                                {slice.first, r.first_stride, r.first_stride, candidates + lead, named - lead}});
+    const Rows rows = firsts(slice, candidates, 0, named);
+    w.k.dot_rows[(int)r.first]({rows.rows, rows.stride, rows.list, named, r.width, input(t), value, {rows.rows, rows.stride, r.first_stride, rows.list + lead, named - lead}});
     if (!r.gated && !l.up_bias.empty())
       for (uint32_t i = 0; i < named; i++) value[i] += l.up_bias[global - begin + candidates[i]];
     if (Capture* c = w.capture()) c->note_named(w.lane, layer, global - begin, candidates, named);
@@ -315,13 +375,14 @@ struct NeuronLane {
       const uint32_t count = n.count[turn][t];
       float* acc = sums(t, part);
       std::fill_n(acc, r.columns.size(), 0.0f);
+      const Rows rows = bundles(slice, chosen, count);
       float *value = n.value.data(), *up = n.up.data();
       for (uint32_t i = 0; i < count; i += together, value += together) {
         const uint32_t some = std::min(together, count - i);
         const uint32_t next = std::min(i + together, count), after = std::min(next + together, count);
         for (uint32_t j = 0; j < some; j++) value[j] = first[chosen[i + j] - begin];
         if (r.gated) {
-          w.k.dot_rows[(int)r.up]({slice.bundles, r.bundle_stride, chosen + i, some, r.width, input(t), up,
+          w.k.dot_rows[(int)r.up]({rows.rows, rows.stride, rows.list + i, some, r.width, input(t), up,
                                    bundles(slice, chosen, next, after, 0, r.down_offset)});
           if (!l.up_bias.empty())
             for (uint32_t j = 0; j < some; j++) up[j] += l.up_bias[global + chosen[i + j]];
@@ -332,7 +393,7 @@ struct NeuronLane {
         for (const Edit* e = edit; e != last_edit; e++)
           for (uint32_t j = 0; j < some; j++)
             if (global + chosen[i + j] == e->index) value[j] = edited(*e, value[j]);
-        w.k.add_rows[(int)r.down]({slice.bundles + r.down_offset, r.bundle_stride, chosen + i, value, some, r.width, acc,
+        w.k.add_rows[(int)r.down]({rows.rows + r.down_offset, rows.stride, rows.list + i, value, some, r.width, acc,
                                   bundles(slice, chosen, next, after, r.down_offset, r.bundle_stride - r.down_offset)});
       }
       if (Capture* c = w.capture()) note(*c, chosen, first, begin, global, count, n.value.data());

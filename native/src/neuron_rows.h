@@ -15,6 +15,8 @@ struct NeuronRows {
   RowType first = RowType::f32, up = RowType::f32, down = RowType::f32;
   size_t first_stride = 0, bundle_stride = 0, down_offset = 0;
   std::vector<uint32_t> columns;  // row_columns of down
+  // Bundles (and first rows) have no memory in the slices: they come through the model's NeuronStore.
+  bool on_disk = false, first_on_disk = false;
 
   // One lane's parts and where their neurons' rows begin.
   struct Slice {

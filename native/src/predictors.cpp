@@ -23,13 +23,17 @@ bool finite(const std::vector<float>& v) {
 bool pack(TensorType type, const std::vector<float>& w, uint32_t rows, uint32_t cols, uint32_t padded, std::vector<Range> groups, PackedMatrix& out,
           PredictorSet& owner) {
   out = packed_shape(type, rows, padded);
-  auto arena = std::make_unique<Arena>();
-  if (!arena->reserve(out.bytes() + groups.size() * 64)) return false;
+  // Many are small: one takes what the one before left of its huge page.
+  if (const size_t bytes = out.bytes() + groups.size() * 64; owner.memory.empty() || owner.memory.back()->left() < bytes) {
+    owner.memory.push_back(std::make_unique<Arena>());
+    if (!owner.memory.back()->reserve(bytes)) return false;
+  }
+  Arena& arena = *owner.memory.back();
   std::vector<float> row(padded, 0.0f);
   const size_t bytes = row_bytes(type, padded);
   std::vector<uint8_t> raw(bytes * kLanes);
   for (const Range& r : groups) {
-    Slice s{r.begin, r.end, arena->take((size_t)(r.end - r.begin) * out.group_bytes), out.group_bytes};
+    Slice s{r.begin, r.end, arena.take((size_t)(r.end - r.begin) * out.group_bytes), out.group_bytes};
     if (!s.data) return false;
     for (uint32_t g = r.begin; g < r.end; g++) {
       const uint32_t n = std::min(kLanes, rows - g * kLanes);
@@ -46,7 +50,6 @@ bool pack(TensorType type, const std::vector<float>& w, uint32_t rows, uint32_t 
     }
     out.slices.push_back(s);
   }
-  owner.memory.push_back(std::move(arena));
   return true;
 }
 

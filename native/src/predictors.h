@@ -23,6 +23,11 @@ struct Predictor {
 struct PredictorSet {
   std::vector<Predictor> mlp, heads;  // [layers]
   std::vector<std::unique_ptr<Arena>> memory;
+  uint64_t bytes() const {
+    uint64_t sum = 0;
+    for (const auto& m : memory) sum += m->size();
+    return sum;
+  }
 };
 
 // What a first factor gave, in 16 bits, as two vectors of 8 bits each: what int8 holds of it and what that leaves out. The second factor reads

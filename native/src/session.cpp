@@ -52,7 +52,11 @@ Status Session::Impl::take_plan(std::shared_ptr<const Plan>& out) {
 Status Session::Impl::make_ready(const std::shared_ptr<const Plan>& plan) {
   if (plan == ready_plan || !plan) return Status::fine();
   std::lock_guard turn(engine.turn);
+  // Room is made before it is taken, where the copies are not there already.
+  const uint64_t copies = screens_bytes(engine.model, *plan), have = engine.screens.bytes();
+  if (Status s = engine.make_room(copies > have ? copies - have : 0); !s.ok()) return s;
   Status status = make_screens(engine.model, engine.pool, *plan, engine.screens);
+  if (status.ok()) status = engine.make_room(0);
   if (status.ok()) ready_plan = plan;
   return status;
 }
@@ -109,6 +113,13 @@ Status Session::set_plan(const Plan* plan) {
   return Status::fine();
 }
 
+bool Session::Impl::pass(std::span<const int32_t> tokens, uint32_t position, const Plan* plan, Logits logits, const std::atomic<bool>& cancel, unsigned active) {
+  equip();
+  const bool ran = forward(engine.model, engine.pool, kv, scratch, tokens, position, plan, logits, cancel, active);
+  if (!ran && engine.model.store) failure = engine.model.store->take_failure();
+  return ran;
+}
+
 bool Session::Impl::extend(std::span<const int32_t> tokens, const Plan* plan, Logits logits, const std::atomic<bool>& cancel,
                            const std::function<void(uint32_t)>& progress) {
   if (uses_gpu()) return extend_on_gpu(tokens, plan, logits, cancel, progress);
@@ -117,14 +128,12 @@ bool Session::Impl::extend(std::span<const int32_t> tokens, const Plan* plan, Lo
     const bool last = done + batch.size() == tokens.size();
     {
       std::lock_guard turn(engine.turn);
-      equip();
       const auto begin = Clock::now();
       const bool decoding = tokens.size() == 1;
-      if (!forward(engine.model, engine.pool, kv, scratch, batch, (uint32_t)history.size(), plan, last ? logits : Logits::none, cancel,
-                   decoding ? engine.governor.active() : 0))
-        return false;
+      const bool governed = decoding && !engine.model.store;  // lanes that wait for a disk are not short of cores
+      if (!pass(batch, (uint32_t)history.size(), plan, last ? logits : Logits::none, cancel, governed ? engine.governor.active() : 0)) return false;
+      if (governed) engine.governor.finished(ms_since(begin) * 1e-3, engine.pool.starved_seconds());
       if (decoding) {
-        engine.governor.finished(ms_since(begin) * 1e-3, engine.pool.starved_seconds());
         counted.tokens++;
         counted.seconds += ms_since(begin) * 1e-3;
       }
@@ -228,6 +237,7 @@ Status Session::generate(std::span<const int32_t> prompt, const GenerateOptions&
         const auto started = Clock::now();
         drafts = s.draft(id, length, o.draft.get(), greedy, cancel);
         drafting.drafted(length, ms_since(started));
+        if (!s.failure.ok()) return s.take_failure();
       }
       result.drafted_tokens += (uint32_t)drafts.size();
       const auto started = Clock::now();
@@ -274,13 +284,12 @@ Status Session::score(std::span<const int32_t> tokens, uint32_t from, std::vecto
   for (uint32_t at = (uint32_t)common; at + 1 < tokens.size();) {
     const auto batch = tokens.subspan(at, std::min<size_t>(batch_size(plan.get()), tokens.size() - 1 - at));
     std::lock_guard turn(s.engine.turn);
-    s.equip();
-    forward(s.engine.model, s.engine.pool, s.kv, s.scratch, batch, at, plan.get(), Logits::none, never);
+    if (!s.pass(batch, at, plan.get(), Logits::none, never)) return s.take_failure();
     const uint32_t first = std::max(at, from), end = at + (uint32_t)batch.size();
     if (first < end)
       score_batch(s.engine.model, s.engine.pool, s.kv, s.scratch, plan.get(), first - at, tokens.subspan(first + 1, end - first), nll.data() + (first - from),
                   greedy ? greedy->data() + (first - from) : nullptr);
-    if (corrects(plan.get())) forward(s.engine.model, s.engine.pool, s.kv, s.scratch, batch, at, nullptr, Logits::none, never);
+    if (corrects(plan.get()) && !s.pass(batch, at, nullptr, Logits::none, never)) return s.take_failure();
     s.history.insert(s.history.end(), batch.begin(), batch.end());
     at = end;
   }
@@ -306,14 +315,13 @@ Status Session::compare(Session& other, const Plan* reference, std::span<const i
   for (uint32_t at = 0; at + 1 < tokens.size();) {
     const auto batch = tokens.subspan(at, std::min({batch_size(plan.get()), batch_size(other_plan.get()), tokens.size() - 1 - at}));
     std::lock_guard turn(s.engine.turn);
-    s.equip(), o.equip();
-    forward(s.engine.model, s.engine.pool, s.kv, s.scratch, batch, at, plan.get(), Logits::none, never);
-    forward(s.engine.model, s.engine.pool, o.kv, o.scratch, batch, at, other_plan.get(), Logits::none, never);
+    if (!s.pass(batch, at, plan.get(), Logits::none, never)) return s.take_failure();
+    if (!o.pass(batch, at, other_plan.get(), Logits::none, never)) return o.take_failure();
     const uint32_t first = std::max(at, from), end = at + (uint32_t)batch.size();
     if (first < end)
       compare_batch(s.engine.model, s.engine.pool, s.kv, s.scratch, plan.get(), o.scratch, other_plan.get(), first - at, tokens.subspan(first + 1, end - first), out);
-    if (corrects(plan.get())) forward(s.engine.model, s.engine.pool, s.kv, s.scratch, batch, at, nullptr, Logits::none, never);
-    if (corrects(other_plan.get())) forward(s.engine.model, s.engine.pool, o.kv, o.scratch, batch, at, nullptr, Logits::none, never);
+    if (corrects(plan.get()) && !s.pass(batch, at, nullptr, Logits::none, never)) return s.take_failure();
+    if (corrects(other_plan.get()) && !o.pass(batch, at, nullptr, Logits::none, never)) return o.take_failure();
     s.history.insert(s.history.end(), batch.begin(), batch.end());
     o.history.insert(o.history.end(), batch.begin(), batch.end());
     at = end;
@@ -366,17 +374,15 @@ Status Session::bench(uint32_t prompt_tokens, uint32_t decode_tokens, double& pr
   std::shared_ptr<const Plan> plan;
   if (Status status = s.take_plan(plan); !status.ok()) return status;
   s.history.resize((size_t)common);
-  s.extend(std::span(ids).first(depth).subspan((size_t)common), nullptr, Logits::none, never);
+  if (!s.extend(std::span(ids).first(depth).subspan((size_t)common), nullptr, Logits::none, never)) return s.take_failure();
   auto begin = Clock::now();
-  s.extend(std::span(ids).subspan(depth, prompt_tokens), nullptr, Logits::last, never);
+  if (!s.extend(std::span(ids).subspan(depth, prompt_tokens), nullptr, Logits::last, never)) return s.take_failure();
   prefill_ms = ms_since(begin);
   begin = Clock::now();
   s.uncorrected = 0;
-  if (Status status = s.take_failure(); !status.ok()) return status;
   if (s.uses_gpu() && decode_tokens > 0 && !corrects(plan.get())) return s.time_on_gpu(std::span(ids).subspan(depth + prompt_tokens), plan.get(), decode_ms);
   for (size_t i = depth + prompt_tokens; i < n; i++) {
-    s.extend(std::span(&ids[i], 1), plan.get(), Logits::last, never);
-    s.correct(plan.get(), never);
+    if (!s.extend(std::span(&ids[i], 1), plan.get(), Logits::last, never) || !s.correct(plan.get(), never)) return s.take_failure();
   }
   decode_ms = ms_since(begin);
   return Status::fine();

@@ -103,11 +103,14 @@ Status Session::trace(std::span<const int32_t> tokens, uint32_t from, const std:
   if (from == 0 || from >= tokens.size()) return Status::error("bad-request", "A trace needs a prompt of at least one token, and tokens after it.");
   const OnCpu cpu(s);
   s.take_edits();
-  const Status cancelled = Status::error("cancelled", "The run was cancelled.");
+  const auto stopped = [&] {
+    Status failure = s.take_failure();
+    return failure.ok() ? Status::error("cancelled", "The run was cancelled.") : failure;
+  };
   const uint32_t vocabulary = s.engine.model.spec.vocabulary;
   const Kernels& k = *s.engine.model.kernels;
   s.history.clear();
-  if (!s.extend(tokens.first(from), nullptr, Logits::last, cancel)) return cancelled;
+  if (!s.extend(tokens.first(from), nullptr, Logits::last, cancel)) return stopped();
   s.frame.clear();
   s.uncorrected = 0;
   nll.clear();
@@ -119,7 +122,7 @@ Status Session::trace(std::span<const int32_t> tokens, uint32_t from, const std:
     bool ran = false;
     if (Status status = s.take_plan(plan); !status.ok()) return status;
     if (Status status = s.step(tokens[i], plan.get(), cancel, ran); !status.ok()) return status;
-    if (!ran || !s.correct(plan.get(), cancel)) return cancelled;
+    if (!ran || !s.correct(plan.get(), cancel)) return stopped();
   }
   return Status::fine();
 }
@@ -135,11 +138,12 @@ Status Session::lens(std::span<const int32_t> tokens, uint32_t top, Lens& out) {
   const auto common = std::mismatch(tokens.begin(), tokens.end() - 1, s.history.begin(), s.history.end()).first - tokens.begin();
   s.history.resize((size_t)common);
   const auto before = tokens.subspan((size_t)common, tokens.size() - 1 - (size_t)common);
-  s.extend(before, nullptr, Logits::none, never);
+  if (!s.extend(before, nullptr, Logits::none, never)) return s.take_failure();
   std::vector<float> residuals((size_t)m.layers * m.width);
   s.scratch.residuals = residuals.data();
-  s.extend(tokens.last(1), nullptr, Logits::none, never);
+  const bool ran = s.extend(tokens.last(1), nullptr, Logits::none, never);
   s.scratch.residuals = nullptr;
+  if (!ran) return s.take_failure();
 
   const Kernels& k = *s.engine.model.kernels;
   std::vector<int32_t> order(m.vocabulary);

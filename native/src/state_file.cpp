@@ -6,8 +6,8 @@ namespace hunch {
 
 static constexpr char kMagic[8] = {'h', 'u', 'n', 'c', 'h', 'c', 'a', '2'};
 
-// One multiply per 8 bytes; both sides call it with the same pieces.
-static uint64_t checksum(uint64_t sum, const void* data, size_t n) {
+// One multiply per 8 bytes.
+uint64_t checksum(uint64_t sum, const void* data, size_t n) {
   const uint8_t* p = static_cast<const uint8_t*>(data);
   const auto mix = [&](uint64_t word) {
     sum = (sum ^ word) * 0x9E3779B97F4A7C15ull;

@@ -12,6 +12,9 @@
 
 namespace hunch {
 
+// Goes on from `sum`; both sides call it with the same pieces.
+uint64_t checksum(uint64_t sum, const void* data, size_t n);
+
 // Writes beside the path and takes its place at commit(), so that a crash leaves the old file.
 class StateWriter {
  public:

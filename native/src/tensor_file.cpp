@@ -1,18 +1,9 @@
 #include "tensor_file.h"
 
-#include <fcntl.h>
-#include <sys/stat.h>
-
 #include <cerrno>
 #include <cstring>
 
-#ifdef _WIN32
-#include <io.h>
-#include <windows.h>
-#else
-#include <unistd.h>
-#endif
-
+#include "file_io.h"
 #include "half.h"
 
 namespace hunch {
@@ -34,17 +25,7 @@ uint64_t block_columns(TensorType type) { return types[(size_t)type].columns; }
 uint64_t row_bytes(TensorType type, uint64_t columns) { return columns / types[(size_t)type].columns * types[(size_t)type].bytes; }
 
 TensorFile::~TensorFile() {
-  if (fd_ >= 0) close(fd_);
-}
-
-static int open_to_read(const std::string& path) {
-#ifdef _WIN32
-  std::wstring wide(path.size() + 1, 0);  // the path is UTF-8, which open() would take for the code page's characters
-  if (!MultiByteToWideChar(CP_UTF8, 0, path.c_str(), -1, wide.data(), (int)wide.size())) wide[0] = 0;
-  return _wopen(wide.c_str(), _O_RDONLY | _O_BINARY);
-#else
-  return open(path.c_str(), O_RDONLY);
-#endif
+  if (fd_ >= 0) close_file(fd_);
 }
 
 static std::string shape_text(const TensorInfo& t) {
@@ -59,15 +40,9 @@ Status TensorFile::open(const ModelSpec& spec) {
   if (fd_ < 0)
     return Status::error("model-missing", "Cannot open the model file " + path_ + ": " + std::strerror(errno) +
                                               ". Check that it still exists and may be read, or download it again.");
-#ifdef _WIN32
-  struct __stat64 info;
-  const int failed = _fstat64(fd_, &info);
-#else
-  struct stat info;
-  const int failed = fstat(fd_, &info);
-#endif
-  if (failed) return Status::error("model-missing", "Cannot read the size of " + path_ + ": " + std::strerror(errno) + ".");
-  const uint64_t file_size = (uint64_t)info.st_size;
+  const int64_t size = file_bytes(fd_);
+  if (size < 0) return Status::error("model-missing", "Cannot read the size of " + path_ + ": " + std::strerror(errno) + ".");
+  const uint64_t file_size = (uint64_t)size;
 
   for (const TensorInfo& t : spec.tensors) {
     const std::string where = "Tensor " + t.name + " of " + path_;
@@ -109,27 +84,10 @@ Status TensorFile::matrix(const std::string& name, uint64_t columns, uint64_t ro
 }
 
 Status TensorFile::read(const TensorInfo& tensor, uint64_t from, uint64_t bytes, void* out) const {
-  uint8_t* p = static_cast<uint8_t*>(out);
-  uint64_t at = tensor.offset + from;
-  while (bytes > 0) {
-#ifdef _WIN32
-    OVERLAPPED where{};
-    where.Offset = (DWORD)at;
-    where.OffsetHigh = (DWORD)(at >> 32);
-    DWORD got = 0;
-    if (!ReadFile((HANDLE)_get_osfhandle(fd_), p, (DWORD)std::min<uint64_t>(bytes, 1u << 30), &got, &where)) got = 0;
-    const int64_t n = got;
-#else
-    const int64_t n = ::pread(fd_, p, bytes, (off_t)at);
-    if (n < 0 && errno == EINTR) continue;
-#endif
-    if (n <= 0)
-      return Status::error("model-truncated", "Reading tensor " + tensor.name + " of " + path_ + " failed" +
-                                                  (n < 0 ? std::string(": ") + std::strerror(errno) : ": the file got shorter") +
-                                                  ". Check the disk, or download the model again.");
-    p += n, at += n, bytes -= n;
-  }
-  return Status::fine();
+  if (read_at(fd_, tensor.offset + from, out, bytes)) return Status::fine();
+  return Status::error("model-truncated", "Reading tensor " + tensor.name + " of " + path_ + " failed" +
+                                              (errno ? std::string(": ") + std::strerror(errno) : ": the file got shorter") +
+                                              ". Check the disk, or download the model again.");
 }
 
 Status TensorFile::vector(const std::string& name, uint64_t length, std::vector<float>& out) const {

@@ -13,7 +13,6 @@ const themes: { id: Settings['theme']; label: string; icon: typeof Sun }[] = [
 
 export function GeneralSettings() {
   const settings = useStore((s) => s.settings);
-  const threads = useStore((s) => s.engine?.threads ?? null);
   const setSettings = useStore((s) => s.setSettings);
   if (!settings) return null;
   return (
@@ -37,22 +36,6 @@ export function GeneralSettings() {
           ))}
         </ToggleGroup.Root>
       </div>
-      <CommittedNumber
-        label="Threads"
-        hint={`0 uses one per physical core.${threads ? ` Now ${threads}.` : ''}`}
-        value={settings.threads}
-        min={0}
-        max={256}
-        onCommit={(value) => void setSettings({ threads: value })}
-      />
-      <CommittedNumber
-        label="Context length"
-        hint="Tokens of a conversation the model keeps in view. More needs more memory; the model's own limit applies."
-        value={settings.contextLength}
-        min={256}
-        max={131072}
-        onCommit={(value) => void setSettings({ contextLength: value })}
-      />
       <CommittedNumber
         label="Kept activations (MB)"
         hint="Frames of the activation panel that stay with your chats; the oldest go first, texts never."

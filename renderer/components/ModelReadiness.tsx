@@ -1,8 +1,10 @@
 import { Download, RotateCw } from 'lucide-react';
+import { deviceWords } from '../lib/deviceWords';
 import { formatBytes, formatCount, formatIsa, formatPercent } from '../lib/format';
 import { useStore } from '../store/store';
 import controls from './controls.module.css';
 import css from './EmptyState.module.css';
+import { GpuRemedies } from './GpuRemedies';
 import { Progress } from './Progress';
 
 /** In the empty chat: which model will answer, or what is being done and what one can do to get one. */
@@ -19,14 +21,15 @@ export function ModelReadiness() {
 
   if (engine.state === 'ready') {
     const facts = [
-      engine.isa && formatIsa(engine.isa),
-      engine.threads && `${engine.threads} ${engine.threads === 1 ? 'thread' : 'threads'}`,
+      deviceWords(engine),
+      engine.device === null && engine.isa && formatIsa(engine.isa),
       engine.contextLength && `${formatCount(engine.contextLength)} tokens of context`,
     ].filter(Boolean);
     return (
       <p className={css.line}>
         <strong>{name}</strong> is ready and runs on this computer only.
         {facts.length > 0 && <span className={css.facts}>{facts.join(' · ')}</span>}
+        {engine.deviceNote && <span className={css.facts}>{engine.deviceNote}</span>}
       </p>
     );
   }
@@ -94,6 +97,7 @@ export function ModelReadiness() {
     <div className={css.work}>
       <p>{engine.error?.message ?? (wanted ? `${name} is not loaded yet.` : 'No model is installed yet.')}</p>
       <div className={css.buttons}>
+        <GpuRemedies code={engine.error?.code} />
         {wanted && (
           <button
             type="button"

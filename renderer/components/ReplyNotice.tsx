@@ -2,6 +2,7 @@ import { AlertCircle, CirclePause } from 'lucide-react';
 import type { Message } from '../../electron/contract/entities';
 import { useStore } from '../store/store';
 import controls from './controls.module.css';
+import { GpuRemedies } from './GpuRemedies';
 import css from './Reply.module.css';
 
 /** What a person should know about a reply that did not end by itself, with the one step that goes on from there. */
@@ -12,6 +13,7 @@ export function ReplyNotice({ message }: { message: Message }) {
       <div className={css.notice}>
         <CirclePause size={17} aria-hidden />
         <p>{message.error?.message ?? 'This reply was interrupted. Everything up to here is saved.'}</p>
+        <GpuRemedies code={message.error?.code} goOn={() => void continueReply(message.id)} />
         <button
           type="button"
           className={`${controls.button} ${controls.buttonSmall}`}
@@ -31,11 +33,12 @@ export function ReplyNotice({ message }: { message: Message }) {
           <button
             type="button"
             className={`${controls.button} ${controls.buttonSmall}`}
-            onClick={() => setSettingsOpen(true)}
+            onClick={() => setSettingsOpen(true, 'performance')}
           >
             Settings
           </button>
         )}
+        <GpuRemedies code={message.error?.code} goOn={() => void regenerate(message.id)} />
         <button
           type="button"
           className={`${controls.button} ${controls.buttonSmall}`}

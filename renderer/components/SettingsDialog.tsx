@@ -1,16 +1,20 @@
 import { X } from 'lucide-react';
 import { Dialog, Tabs } from 'radix-ui';
+import type { ReactNode } from 'react';
 import { useReturnFocus } from '../lib/useReturnFocus';
 import { useStore } from '../store/store';
+import type { SettingsTab } from '../store/uiSlice';
 import { AboutSettings } from './AboutSettings';
 import { DefaultsSettings } from './DefaultsSettings';
 import { GeneralSettings } from './GeneralSettings';
 import { IconButton } from './IconButton';
 import { ModelList } from './ModelList';
+import { PerformanceSettings } from './PerformanceSettings';
 import css from './SettingsDialog.module.css';
 
-const tabs = [
+const tabs: { id: SettingsTab; label: string; body: ReactNode }[] = [
   { id: 'general', label: 'General', body: <GeneralSettings /> },
+  { id: 'performance', label: 'Performance', body: <PerformanceSettings /> },
   { id: 'models', label: 'Models', body: <ModelList /> },
   { id: 'defaults', label: 'New chats', body: <DefaultsSettings /> },
   { id: 'about', label: 'Data & about', body: <AboutSettings /> },
@@ -23,10 +27,11 @@ function focusChosenTab(event: Event): void {
 
 export function SettingsDialog() {
   const open = useStore((s) => s.settingsOpen);
-  const setOpen = useStore((s) => s.setSettingsOpen);
+  const tab = useStore((s) => s.settingsTab);
+  const { setSettingsOpen, setSettingsTab } = useStore.getState();
   const focus = useReturnFocus(focusChosenTab);
   return (
-    <Dialog.Root open={open} onOpenChange={setOpen}>
+    <Dialog.Root open={open} onOpenChange={(next) => setSettingsOpen(next)}>
       <Dialog.Portal>
         {/* Not Dialog.Overlay: it locks the page's scrolling with an inline style, which the policy forbids and we do not need. */}
         <div className={css.overlay} />
@@ -39,7 +44,12 @@ export function SettingsDialog() {
               </IconButton>
             </Dialog.Close>
           </header>
-          <Tabs.Root className={css.tabs} defaultValue="general" orientation="vertical">
+          <Tabs.Root
+            className={css.tabs}
+            value={tab}
+            onValueChange={(next) => setSettingsTab(next as SettingsTab)}
+            orientation="vertical"
+          >
             <Tabs.List className={css.list} aria-label="Settings">
               {tabs.map(({ id, label }) => (
                 <Tabs.Trigger key={id} value={id} className={css.tab}>

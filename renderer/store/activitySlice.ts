@@ -12,7 +12,7 @@ import type { Slice } from './store';
 
 export const viewNames = [
   ...(['blocks', 'heads', 'model', 'layer', 'time'] as const),
-  ...(['layers', 'neurons', 'lens', 'compare', 'intervene'] as const),
+  ...(['layers', 'residency', 'neurons', 'lens', 'compare', 'intervene'] as const),
 ] as const;
 export type ViewName = (typeof viewNames)[number];
 

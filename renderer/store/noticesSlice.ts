@@ -1,4 +1,5 @@
 import { HunchError } from '../../electron/contract/errors';
+import { gpuRemedies } from '../lib/gpuRemedies';
 import type { Slice } from './store';
 
 export interface NoticeAction {
@@ -36,6 +37,9 @@ export const createNoticesSlice: Slice<NoticesSlice> = (set, get) => {
 
   const remedy = (error: unknown): NoticeAction | null => {
     if (!(error instanceof HunchError)) return null;
+    if (gpuRemedies(error.code, get().engine, get().settings).length > 0) {
+      return { label: 'Run on the CPU', run: () => void get().runOnCpu() };
+    }
     switch (error.code) {
       case 'model-missing':
       case 'model-truncated':

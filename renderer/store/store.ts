@@ -8,6 +8,8 @@ import { createActivitySlice } from './activitySlice';
 import type { ActivitySlice } from './activitySlice';
 import { createChatsSlice } from './chatsSlice';
 import type { ChatsSlice } from './chatsSlice';
+import { createDevicesSlice } from './devicesSlice';
+import type { DevicesSlice } from './devicesSlice';
 import { createDraftsSlice } from './draftsSlice';
 import type { DraftsSlice } from './draftsSlice';
 import { createMessagesSlice } from './messagesSlice';
@@ -29,6 +31,7 @@ export type Store = ActivityFilesSlice &
   ActivityRunsSlice &
   ActivitySlice &
   ChatsSlice &
+  DevicesSlice &
   DraftsSlice &
   MessagesSlice &
   ModelsSlice &
@@ -46,6 +49,7 @@ export const useStore = create<Store>()((...a) => ({
   ...createActivityRunsSlice(...a),
   ...createActivitySlice(...a),
   ...createChatsSlice(...a),
+  ...createDevicesSlice(...a),
   ...createDraftsSlice(...a),
   ...createMessagesSlice(...a),
   ...createModelsSlice(...a),

@@ -5,14 +5,20 @@ export interface FocusWish {
   target: 'composer' | 'search' | 'sparsity' | null;
 }
 
+export const settingsTabs = ['general', 'performance', 'models', 'defaults', 'about'] as const;
+export type SettingsTab = (typeof settingsTabs)[number];
+
 export interface UiSlice {
   settingsOpen: boolean;
+  settingsTab: SettingsTab;
   modelPickerOpen: boolean;
   /** In a narrow window the sidebar and the panel are drawers over the conversation, and neither is remembered. */
   narrow: boolean;
   drawer: 'sidebar' | 'panel' | null;
   focusWish: FocusWish;
-  setSettingsOpen: (open: boolean) => void;
+  /** Opened anew it begins with the first tab. */
+  setSettingsOpen: (open: boolean, tab?: SettingsTab) => void;
+  setSettingsTab: (tab: SettingsTab) => void;
   setModelPickerOpen: (open: boolean) => void;
   setNarrow: (narrow: boolean) => void;
   setDrawer: (drawer: UiSlice['drawer']) => void;
@@ -26,11 +32,14 @@ export interface UiSlice {
 
 export const createUiSlice: Slice<UiSlice> = (set, get) => ({
   settingsOpen: false,
+  settingsTab: 'general',
   modelPickerOpen: false,
   narrow: false,
   drawer: null,
   focusWish: { target: null },
-  setSettingsOpen: (settingsOpen) => set({ settingsOpen }),
+  setSettingsOpen: (settingsOpen, tab) =>
+    set((s) => ({ settingsOpen, settingsTab: tab ?? (settingsOpen && !s.settingsOpen ? 'general' : s.settingsTab) })),
+  setSettingsTab: (settingsTab) => set({ settingsTab }),
   setModelPickerOpen: (modelPickerOpen) => set({ modelPickerOpen }),
   setNarrow: (narrow) => set({ narrow, drawer: null }),
   setDrawer: (drawer) => set({ drawer }),

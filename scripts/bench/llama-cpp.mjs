@@ -111,9 +111,10 @@ async function unpack(home, tree) {
 }
 
 /** One process: warm-up and one run of each test. Tokens per second by test. */
-export async function llamaBench(peer, { file, pp, tg, depth = 0, threads }) {
-  const args = ['-m', file, '-p', pp, '-n', tg, '-d', depth, '-t', threads, '-r', 1, '-o', 'json'].map(String);
-  const tests = await runJson(join(peer.folder, executable('llama-bench')), args, { env: peer.env });
+export async function llamaBench(peer, { file, pp, tg, depth = 0, threads }, more = []) {
+  const args = ['-m', file, '-p', pp, '-n', tg, '-d', depth, '-t', threads, '-r', 1, '-o', 'json', ...more].map(String);
+  const command = [...(peer.enter ?? []), join(peer.folder, executable('llama-bench')), ...args];
+  const tests = await runJson(command[0], command.slice(1), { env: peer.env });
   const rate = (prompt, generated) =>
     tests.find((test) => test.n_prompt === prompt && test.n_gen === generated && test.n_depth === depth)?.avg_ts;
   return { pp: pp > 0 ? rate(pp, 0) : undefined, tg: tg > 0 ? rate(0, tg) : undefined };

@@ -7,7 +7,7 @@ import { hunch } from './run-json.mjs';
 const stream = { prompt: 128, decode: 128 };
 
 /** Every measurement is a process of its own, ours and the peer's in turn: what slows the machine meets both. */
-async function inTurn(repetitions, label, sides) {
+export async function inTurn(repetitions, label, sides) {
   const failures = new Map();
   for (let run = 1; run <= repetitions; run++) {
     for (const [name, measure] of Object.entries(sides)) {

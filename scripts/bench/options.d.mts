@@ -8,6 +8,7 @@ export interface BenchmarkOptions {
   threads: number;
   shapes: { shape: string; type: string }[];
   sparse: { shape: string; type: string; density: number; heads?: number }[];
+  disk: { shape: string; type: string; density: number }[];
   nodeLlamaCpp: boolean;
   save: boolean;
 }

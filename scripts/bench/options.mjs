@@ -9,6 +9,8 @@ export const usage = `npm run bench [-- options]: Hunch beside llama.cpp and nod
   --shapes A:T,B:T      random weights in real shapes, e.g. llama-3.2-1b:q4_0,llama-2-7b:q4_k
   --sparse A:T:D[:H]    a shape whose layers compute the share D of their neurons and H of their heads, e.g.
                         prosparse-llama-2-7b:q4_0:0.11,opt-6.7b:q4_0:0.10:0.42
+  --disk A:T:D          only this: a shape in half as much memory as its file has bytes, the share D of its neurons named by a token, e.g.
+                        relu-starter-3.8b:q4_0:0.11 (Linux, as root: each process runs in a memory cgroup)
   --growth              tok/s after 0, 2048 and 8192 tokens of context, in the shape llama-3.2-1b q4_0
   --no-node             without node-llama-cpp
   --no-save             without a file under bench/results
@@ -27,6 +29,7 @@ export function readOptions(args) {
       gemma: { type: 'string' },
       shapes: { type: 'string' },
       sparse: { type: 'string' },
+      disk: { type: 'string' },
       growth: { type: 'boolean', default: false },
       'no-node': { type: 'boolean', default: false },
       'no-save': { type: 'boolean', default: false },
@@ -41,7 +44,8 @@ export function readOptions(args) {
     threads: wholeNumber('--threads', values.threads, 0),
     shapes: (values.shapes ?? '').split(',').filter(Boolean).map(readShape),
     sparse: (values.sparse ?? '').split(',').filter(Boolean).map(readSparse),
-    nodeLlamaCpp: !quick && !values['no-node'],
+    disk: (values.disk ?? '').split(',').filter(Boolean).map(readSparse),
+    nodeLlamaCpp: !quick && !values['no-node'] && !values.disk,
     save: !values['no-save'],
   };
 }

@@ -37,5 +37,14 @@ export function runJson(program, args, { env, timeoutMs = 30 * 60_000 } = {}) {
   });
 }
 
+const cli = () => [process.execPath, inRoot('dist', 'electron', 'cli.cjs')];
+
 /** Our own command line. */
-export const hunch = (...args) => runJson(process.execPath, [inRoot('dist', 'electron', 'cli.cjs'), ...args, '--json']);
+export const hunch = (...args) => hunch.within([])(...args);
+/** The same, started by another program, whose last arguments it is. */
+hunch.within =
+  (enter) =>
+  (...args) => {
+    const [program, ...rest] = [...enter, ...cli(), ...args, '--json'];
+    return runJson(program, rest);
+  };

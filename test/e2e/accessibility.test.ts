@@ -58,7 +58,7 @@ describe.each(['light', 'dark'] as const)('accessibility, %s', (theme) => {
 
   it('the settings, all tabs', async () => {
     await page.keyboard.press('Control+,');
-    for (const tab of ['General', 'Models', 'New chats', 'Data & about']) {
+    for (const tab of ['General', 'Performance', 'Models', 'New chats', 'Data & about']) {
       await page.getByRole('tab', { name: tab }).click();
       expect(await findings(page), tab).toEqual([]);
     }
@@ -113,7 +113,7 @@ describe('the keyboard alone', () => {
     await dialog.waitFor();
     await expect.poll(() => focused(page)).toBe('General');
     await page.keyboard.press('ArrowDown');
-    await expect.poll(() => focused(page)).toBe('Models');
+    await expect.poll(() => focused(page)).toBe('Performance');
     await page.keyboard.press('Escape');
     await dialog.waitFor({ state: 'detached' });
     await expect.poll(() => focused(page)).toBe('Temperature');

@@ -105,6 +105,19 @@ export async function takeActivityScreenshots(folder: string, onSaved: (file: st
     await theme('dark');
     await showView(page, 'Compare');
     await shoot('compare-dark');
+
+    // Less memory than the model's weights take: part of the neurons stays on the disk.
+    await page.evaluate(() => (globalThis as unknown as WithApi).api.settings.set({ memoryBudgetMb: 60 }));
+    await page.waitForTimeout(300);
+    await modelReady(page);
+    await showView(page, 'Where neurons lie');
+    await page.getByRole('button', { name: 'Show the conversation beside the activations' }).click();
+    await send(page, question);
+    await followReply(page);
+    await page.getByRole('button', { name: 'Use the whole height' }).click();
+    await shoot('residency-dark');
+    await theme('light');
+    await shoot('residency-light');
   } finally {
     await running?.close();
     rmSync(home, { recursive: true, force: true });

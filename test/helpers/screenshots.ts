@@ -92,6 +92,12 @@ export async function takeScreenshots(folder: string, onSaved: (file: string) =>
     await page.keyboard.press('Control+,');
     await page.getByRole('dialog', { name: 'Settings' }).waitFor();
     await shoot('settings-light');
+    await page.getByRole('tab', { name: 'Performance' }).click();
+    await page.getByText('Looking for GPUs…').waitFor({ state: 'detached' });
+    await shoot('performance-light');
+    await theme('dark');
+    await shoot('performance-dark');
+    await theme('light');
     await page.keyboard.press('Escape');
 
     await answerDialogs(running, { file: path.join(home, 'settings.json') });

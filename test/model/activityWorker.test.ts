@@ -37,7 +37,7 @@ beforeAll(async () => {
   host = new EngineHost({
     fork: () => fromChildProcess(fork(worker, { serialization: 'advanced', env })),
     findModel: async (id) => ({ id, name: id, path: file }),
-    settings: () => ({ threads: 0, contextLength: 512 }),
+    settings: () => ({ threads: 0, contextLength: 512, device: 'cpu', gpuBudget: 0, memoryBudget: 0 }),
     ring: () => ring,
     onStatus: () => {},
     onSparsity: () => {},
@@ -135,5 +135,23 @@ describe('the engine’s process', () => {
     expect((await reply('fourth')).frames.filter((frame) => frame)).toHaveLength(59);
     host.activity.watch({ mode: 'off', auditEvery: 0 });
     expect((await reply('fifth')).frames).toEqual([]);
+  });
+});
+
+describe('the devices', () => {
+  it('are listed by the engine’s process, whatever runs', async () => {
+    const report = await host.gpus();
+    if (report.gpus.length === 0) expect(report.problem).toMatch(/driver|CUDA|GPU/);
+    for (const gpu of report.gpus) expect(gpu.usable).toBe(gpu.problem === '');
+  });
+
+  it('hold each neuron once', async () => {
+    await host.select('sparse');
+    const { residency } = await host.ask<'residency'>({ kind: 'residency' });
+    const layers = Array.from(residency.gpu, (on, i) => on + residency.memory[i]! + residency.disk[i]!);
+    // SmolLM2 135M, and no GPU is asked for.
+    expect(layers).toEqual(Array.from({ length: 30 }, () => 1536));
+    expect(residency).toMatchObject({ gpuBytes: 0, hits: expect.any(Number), waitedSeconds: expect.any(Number) });
+    expect(residency.memoryBytes + residency.diskBytes).toBeGreaterThan(statSync(file).size * 0.8);
   });
 });

@@ -14,6 +14,8 @@ export interface Shape {
   vocabulary: number;
   /** Whether the output head is the embedding. */
   tied: boolean;
+  /** Down projections are stored by neuron, as ReLU models made for Hunch have them; llama.cpp does not load that. */
+  byNeuron?: boolean;
 }
 
 interface Sizes {
@@ -59,6 +61,7 @@ function rotary(
 }
 
 const llama2Sizes: Sizes = { layers: 32, width: 4096, ffn: 11_008, heads: 32, kvHeads: 32, context: 4096 };
+const starterSizes: Sizes = { layers: 30, width: 3456, ffn: 9216, heads: 54, kvHeads: 18, context: 8192 };
 const optSizes: Sizes = { layers: 32, width: 4096, ffn: 16_384, heads: 32, kvHeads: 32, context: 2048 };
 
 /** From the models' published configurations. Llama 3.2's long-context factors are left out: they cost no time. */
@@ -91,6 +94,18 @@ export const shapes: readonly Shape[] = [
     },
     vocabulary: 32_000,
     tied: false,
+  },
+  {
+    // The ReLU starter (SmolLM2-135M's sizes) six times as wide: 3.8 billion weights.
+    name: 'relu-starter-3.8b',
+    architecture: 'llama',
+    keys: {
+      ...rotary('llama', starterSizes, { epsilon: 1e-5, base: 100_000, headWidth: 64 }),
+      'llama.feed_forward_activation': 'relu',
+    },
+    vocabulary: 49_152,
+    tied: true,
+    byNeuron: true,
   },
   {
     name: 'qwen3-8b',
@@ -128,7 +143,7 @@ const peerShapes: readonly Shape[] = [
 
 /** The shape that llama.cpp can load in place of this one; most often the shape itself. */
 export function peerShape(shape: Shape): Shape {
-  return peerShapes.find(({ name }) => name === shape.name) ?? shape;
+  return peerShapes.find(({ name }) => name === shape.name) ?? { ...shape, byNeuron: false };
 }
 
 /** Every matrix of the layers, the embedding and the head in one type; vectors in F32, tables of positions in F16. */
@@ -146,7 +161,7 @@ interface Listed {
   shape: number[];
 }
 
-function ownTensors({ name, architecture, keys, vocabulary, tied }: Shape): Listed[] {
+function ownTensors({ name, architecture, keys, vocabulary, tied, byNeuron }: Shape): Listed[] {
   const known = architectures[architecture];
   if (!known) throw new Error(`no architecture ${architecture}`);
   const plain = Object.entries(keys).map(([key, value]) => [
@@ -157,6 +172,7 @@ function ownTensors({ name, architecture, keys, vocabulary, tied }: Shape): List
   return known
     .tensors(dimensions)
     .filter((tensor) => (tensor.name === 'output.weight' ? !tied : !tensor.optional))
+    .map((tensor) => (byNeuron && tensor.alternative) || tensor)
     .map((tensor) => ({ name: tensor.name, shape: tensor.shape }));
 }
 

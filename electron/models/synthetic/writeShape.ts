@@ -28,7 +28,7 @@ export interface WriteShapeOptions {
  */
 export async function writeShape(shape: Shape, type: TensorType, options: WriteShapeOptions = {}): Promise<string> {
   const folder = options.folder ?? shapesFolder();
-  const kind = shape.architecture === 'gpt2' ? '-as-gpt2' : '';
+  const kind = shape.architecture === 'gpt2' ? '-as-gpt2' : shape.byNeuron ? '-by-neuron' : '';
   const file = path.join(folder, `${shape.name}${kind}-${type.toLowerCase()}-v${version}.gguf`);
   const tensors = shapeTensors(shape, type);
   const layout = ggufLayout(keysOf(shape), tensors);

@@ -164,7 +164,7 @@ bool ColdSide::run_turns(uint32_t p, unsigned lane, unsigned lanes) {
   const Model& m = *parts_.model;
   Scratch& s = *parts_.scratch;
   Lane w{m, *m.kernels, *parts_.pool, *parts_.kv, s, nullptr, 1, p, lane, lanes};
-  s.neurons[lane].early_layer = ~0u;
+  s.neurons[lane].early_layer[0] = s.neurons[lane].early_layer[1] = ~0u;
   uint32_t number = p * shared_.turns + (model_.placement.cpu_layers > 0);
   for (uint32_t i : split_) {
     number++;

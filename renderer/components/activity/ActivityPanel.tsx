@@ -24,6 +24,7 @@ const names: Record<ViewName, string> = {
   layer: 'One layer',
   time: 'Over time',
   layers: 'Layers',
+  residency: 'Where neurons lie',
   neurons: 'What stands out',
   lens: 'Logit lens',
   compare: 'Compare',

@@ -10,12 +10,14 @@ import { InterveneView } from './InterveneView';
 import { LayersView } from './LayersView';
 import { LensView } from './LensView';
 import { NeuronsView } from './NeuronsView';
+import { ResidencyView } from './ResidencyView';
 import { LayerView, ModelView } from './NeuronViews';
 import { BlocksView, HeadsView, type ViewProps } from './SummaryViews';
 import { TimeView } from './TimeView';
 import { useFrame } from './useActivity';
 
-const views: Record<ViewName, ComponentType<ViewProps>> = {
+/** Views of a token; where neurons lie is of the loaded model. */
+const views: Record<Exclude<ViewName, 'residency'>, ComponentType<ViewProps>> = {
   blocks: BlocksView,
   heads: HeadsView,
   model: ModelView,
@@ -39,6 +41,7 @@ export function ViewBody({ view, source }: { view: ViewName; source: Source | nu
   const writing = useStore((s) => source !== null && s.live[source.id] !== undefined);
   const frame = useFrame(source, token);
   const shape = frame ?? (frameless.includes(view) ? source?.track.anyFrame() : null);
+  if (view === 'residency') return <ResidencyView />;
   if (!source || source.track.length === 0) return <Nothing source={source} writing={writing} />;
   if (shape) {
     const View = views[view];

@@ -5,7 +5,7 @@ import { defaultSampling, type EngineStatus } from '../../../electron/contract/e
 import { HunchError } from '../../../electron/contract/errors';
 import type { SparsityState } from '../../../electron/contract/sparsity';
 import { CrashLog } from '../../../electron/engine/crashLog';
-import { EngineHost, type HostOptions } from '../../../electron/engine/host';
+import { EngineHost, type HostOptions, type LoadSettings } from '../../../electron/engine/host';
 import type { ReplyProgress, ReplyRequest } from '../../../electron/engine/runtime';
 import { fromChildProcess } from '../../../electron/engine/transport';
 
@@ -20,7 +20,7 @@ export function startHost(options: Partial<HostOptions> = {}) {
   const sparsities: SparsityState[] = [];
   const children: ChildProcess[] = [];
   const log: string[] = [];
-  const settings = { threads: 0, contextLength: 4096 };
+  const settings: LoadSettings = { threads: 0, contextLength: 4096, device: 'cpu', gpuBudget: 0, memoryBudget: 0 };
   const host = new EngineHost({
     fork: () => {
       const child = fork(double, { serialization: 'advanced' });

@@ -13,6 +13,8 @@ describe('loading', () => {
       contextLength: 4096,
       isa: 'scalar',
       threads: 1,
+      device: null,
+      deviceNote: null,
       loadProgress: null,
       error: null,
     });
@@ -250,5 +252,98 @@ describe('restart and close', () => {
     expect(children).toHaveLength(1);
     expect(host.status.state).toBe('stopped');
     await expect(host.select('a')).rejects.toMatchObject({ code: 'engine-unavailable' });
+  });
+});
+
+describe('a GPU', () => {
+  it('is told to the process with its budgets, and named by the status', async () => {
+    const { host, settings, children } = startHost();
+    Object.assign(settings, { device: 'cuda', gpuBudget: 2 ** 30, memoryBudget: 2 ** 29 });
+    expect(await host.select('a')).toMatchObject({ state: 'ready', device: 'Test GPU', deviceNote: null });
+    const { onEvent, text } = collect();
+    await host.reply('r1', 'a', request('options'), onEvent).promise;
+    expect(JSON.parse(text())).toMatchObject({ device: 'cuda', gpuBudget: 2 ** 30, memoryBudget: 2 ** 29 });
+    settings.gpuBudget = 2 ** 28;
+    await host.reply('r2', 'a', request('options'), onEvent).promise;
+    expect(text()).toContain('"gpuBudget":268435456');
+    settings.device = 'auto';
+    expect(await host.select('a')).toMatchObject({ device: null, deviceNote: 'The driver is too old.' });
+    expect(children).toHaveLength(1);
+  });
+
+  it('that fails while a reply is written ends the process: all replies keep their text, a new process loads the model', async () => {
+    const { host, settings, children, statuses, waitFor } = startHost();
+    settings.device = 'cuda';
+    const beside = collect();
+    const other = host.reply('r0', 'a', request('forever'), beside.onEvent);
+    const otherFails = expect(other.promise).rejects.toMatchObject({ code: 'gpu-failed' });
+    await beside.until('tick');
+    const { onEvent, text } = collect();
+    await expect(host.reply('r1', 'a', request('gpu'), onEvent).promise).rejects.toMatchObject({
+      code: 'gpu-failed',
+      message: 'The GPU failed while it computed a token.',
+    });
+    await otherFails;
+    expect(text()).toBe('partial ');
+    expect(host.status).toMatchObject({ state: 'crashed', modelId: 'a', error: { code: 'gpu-failed' } });
+    expect(await waitFor('ready')).toMatchObject({ device: 'Test GPU', error: null });
+    expect(children).toHaveLength(2);
+    expect(children[0]!.killed || children[0]!.exitCode !== null).toBe(true);
+    expect(statuses.filter(({ state }) => state === 'crashed')).toHaveLength(1);
+  });
+
+  it('that keeps failing is not tried for ever, and the CPU is one setting away', async () => {
+    const { host, settings, children, waitFor } = startHost();
+    settings.device = 'cuda';
+    for (let i = 0; i < 3; i++) {
+      await expect(host.reply(`r${i}`, 'a', request('gpu'), () => {}).promise).rejects.toMatchObject({
+        code: 'gpu-failed',
+      });
+      if (i < 2) await waitFor('ready');
+    }
+    await sleep(100);
+    expect(host.status).toMatchObject({
+      state: 'crashed',
+      modelId: 'a',
+      error: { code: 'gpu-failed', message: expect.stringMatching(/Run on the CPU/) },
+    });
+    expect(children).toHaveLength(3);
+    settings.device = 'cpu';
+    expect(await host.select('a')).toMatchObject({ state: 'ready', device: null, error: null });
+    const { onEvent, text } = collect();
+    await host.reply('r4', 'a', request('gpu', { continueText: 'partial ' }), onEvent).promise;
+    expect(text()).toContain('[after partial ]');
+  });
+
+  it('that fails while a model is loaded leaves no process that CUDA was broken in', async () => {
+    const { host, settings, children, statuses } = startHost();
+    settings.device = 'cuda';
+    await expect(host.select('faulty')).rejects.toMatchObject({ code: 'gpu-failed' });
+    expect(host.status).toMatchObject({ state: 'stopped', modelId: 'faulty', error: { code: 'gpu-failed' } });
+    expect(host.pid).toBeUndefined();
+    settings.device = 'cpu';
+    expect(await host.select('faulty')).toMatchObject({ state: 'ready', error: null });
+    expect(children).toHaveLength(2);
+    expect(statuses.some(({ state }) => state === 'crashed')).toBe(false);
+  });
+
+  it('without memory for a reply leaves the process as it is', async () => {
+    const { host, settings, children } = startHost();
+    settings.device = 'cuda';
+    await expect(host.reply('r1', 'a', request('gpu full'), () => {}).promise).rejects.toMatchObject({
+      code: 'out-of-memory',
+    });
+    expect(host.status.state).toBe('ready');
+    expect(children).toHaveLength(1);
+  });
+
+  it('can be asked for before any model is loaded, without a word in the status', async () => {
+    const { host, statuses, children } = startHost();
+    const [one, two] = await Promise.all([host.gpus(), host.gpus()]);
+    expect(one).toEqual(two);
+    expect(one).toMatchObject({ driver: '13.0', gpus: [{ name: 'Test GPU', memory: 2 ** 30, usable: true }] });
+    expect(statuses).toEqual([]);
+    expect(await host.select('a')).toMatchObject({ state: 'ready' });
+    expect(children).toHaveLength(1);
   });
 });

@@ -7,10 +7,12 @@ import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { fromWorkerSchema, type FromWorker } from '../../../electron/engine/protocol';
 import { request } from './helpers';
 
-/** The real worker in a real child process. No model gets as far as the native engine, so an empty module stands for it. */
+/** The real worker in a real child process. No model gets as far as the native engine, so a module that only finds no GPUs stands for it. */
 const folder = mkdtempSync(path.join(tmpdir(), 'hunch-worker-'));
 const worker = path.join(folder, 'worker.cjs');
 const addon = path.join(folder, 'addon.cjs');
+const onCpu = { device: 'cpu', gpuBudget: 0, memoryBudget: 0 };
+const noGpus = { built: false, driver: '', gpus: [], problem: 'There is no NVIDIA driver on this computer.' };
 
 beforeAll(async () => {
   await build({
@@ -23,7 +25,7 @@ beforeAll(async () => {
     external: ['tokenizers', 'onnxruntime-node', '*.node'],
     logLevel: 'silent',
   });
-  writeFileSync(addon, 'module.exports = {};');
+  writeFileSync(addon, `exports.gpus = async () => (${JSON.stringify(noGpus)});`);
 }, 60_000);
 afterAll(() => rmSync(folder, { recursive: true, force: true }));
 
@@ -78,13 +80,21 @@ describe('the engine process', () => {
   it('answers a load that fails with the model’s error', () =>
     withWorker(async (child, next) => {
       const missing = path.join(folder, 'missing.gguf');
-      child.send({ type: 'load', loadId: 7, path: missing, threads: 0, contextLength: 512 });
+      child.send({ type: 'load', loadId: 7, path: missing, threads: 0, contextLength: 512, ...onCpu });
       expect(await next()).toMatchObject({ type: 'load-failed', loadId: 7, error: { code: 'model-missing' } });
 
       const text = path.join(folder, 'text.gguf');
       writeFileSync(text, 'this is not a model '.repeat(100));
-      child.send({ type: 'load', loadId: 8, path: text, threads: 0, contextLength: 512 });
+      child.send({ type: 'load', loadId: 8, path: text, threads: 0, contextLength: 512, ...onCpu });
       expect(await next()).toMatchObject({ type: 'load-failed', loadId: 8, error: { code: 'model-not-gguf' } });
+    }));
+
+  it('answers what GPUs there are without a model, and nothing else', () =>
+    withWorker(async (child, next) => {
+      child.send({ type: 'ask', askId: 1, ask: { kind: 'gpus' } });
+      expect(await next()).toEqual({ type: 'answered', askId: 1, answer: { kind: 'gpus', report: noGpus } });
+      child.send({ type: 'ask', askId: 2, ask: { kind: 'residency' } });
+      expect(await next()).toMatchObject({ type: 'ask-failed', askId: 2, error: { code: 'engine-unavailable' } });
     }));
 
   it('answers a reply without a model with an error', () =>

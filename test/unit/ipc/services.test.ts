@@ -64,6 +64,81 @@ describe('the services together', () => {
     expect(await done(reply.id)).toMatchObject({ status: 'stopped', text: expect.stringContaining('tick') });
   });
 
+  it('load the model anew when the device or a budget changes, and say what it runs on', async () => {
+    const { call, send, done, services, until, engineStates } = start();
+    services.begin();
+    await until(() => services.engine.status.state === 'ready');
+    expect(await call('engine.status')).toMatchObject({ device: null, deviceNote: 'The driver is too old.' });
+    const loads = (): number => engineStates().filter((state) => state === 'ready').length;
+    await call('settings.set', { device: 'cuda', gpuBudgetMb: 1000, memoryBudgetMb: 500 });
+    await until(() => services.engine.status.device === 'Test GPU');
+    expect(loads()).toBe(2);
+    const chat = await call('chats.create');
+    const { reply } = await send(chat.id, 'options');
+    const { text } = await done(reply.id);
+    expect(JSON.parse(text)).toMatchObject({ device: 'cuda', gpuBudget: 1000 * 2 ** 20, memoryBudget: 500 * 2 ** 20 });
+    await call('settings.set', { device: 'cpu' });
+    await until(() => loads() === 3);
+    // On the CPU the GPU's share means nothing.
+    await call('settings.set', { gpuBudgetMb: null });
+    await new Promise((resolve) => setTimeout(resolve, 50));
+    expect(loads()).toBe(3);
+    expect(await call('engine.gpus')).toMatchObject({ gpus: [{ name: 'Test GPU' }] });
+  });
+
+  it('let a running reply end before the device changes', async () => {
+    const { call, send, done, services, until, streams } = start();
+    const chat = await call('chats.create');
+    const { reply } = await send(chat.id, 'forever');
+    await until(() => streams[reply.id]!.some((event) => event.type === 'text'));
+    await call('settings.set', { device: 'cuda' });
+    await new Promise((resolve) => setTimeout(resolve, 50));
+    expect(services.engine.status).toMatchObject({ state: 'ready', device: null });
+    await call('reply.stop', { messageId: reply.id });
+    expect(await done(reply.id)).toMatchObject({ status: 'stopped' });
+    await until(() => services.engine.status.device === 'Test GPU');
+  });
+
+  it.each([
+    ['gpu', 'gpu-failed'],
+    ['gpu full', 'out-of-memory'],
+  ])('keep a reply’s text when the GPU gives up (%s), and go on with it on the CPU', async (script, code) => {
+    const { call, send, done, services, until, streams } = start();
+    await call('settings.set', { device: 'cuda' });
+    const chat = await call('chats.create');
+    const { reply } = await send(chat.id, script);
+    const message = 'The GPU failed while it computed a token.';
+    expect(await done(reply.id)).toMatchObject({ status: 'interrupted', text: 'partial ', error: { code, message } });
+    expect((await call('chats.get', { chatId: chat.id })).messages[1]).toMatchObject({
+      status: 'interrupted',
+      text: 'partial ',
+      error: { code, message },
+    });
+    // As the button does it.
+    await call('settings.set', { device: 'cpu' });
+    streams[reply.id] = [];
+    await call('reply.continue', { chatId: chat.id, messageId: reply.id });
+    expect(await done(reply.id)).toMatchObject({
+      status: 'complete',
+      error: null,
+      text: expect.stringMatching(/^partial .*\[after partial \]$/),
+    });
+    await until(() => services.engine.status.state === 'ready');
+    expect(services.engine.status.device).toBeNull();
+  });
+
+  it('say where the loaded model’s neurons lie, and nothing without a model', async () => {
+    const { call, services, until } = start();
+    expect(await call('activity.residency')).toBeNull();
+    services.begin();
+    await until(() => services.engine.status.state === 'ready');
+    expect(await call('activity.residency')).toEqual({
+      ...{ gpu: Uint32Array.of(2, 0), memory: Uint32Array.of(1, 3), disk: Uint32Array.of(0, 1) },
+      ...{ gpuBytes: 20, memoryBytes: 40, diskBytes: 10 },
+      ...{ hits: 9, misses: 1, readBytes: 10, waitedSeconds: 0.5 },
+    });
+  });
+
   it('commit what was streaming when they are closed', async () => {
     const first = start();
     const chat = await first.call('chats.create');
