@@ -10,7 +10,7 @@ export const usage = `npm run bench [-- options]: Hunch beside llama.cpp and nod
   --sparse A:T:D[:H]    a shape whose layers compute the share D of their neurons and H of their heads, e.g.
                         prosparse-llama-2-7b:q4_0:0.11,opt-6.7b:q4_0:0.10:0.42
   --disk A:T:D          only this: a shape in half as much memory as its file has bytes, the share D of its neurons named by a token, e.g.
-                        relu-starter-3.8b:q4_0:0.11 (Linux, as root: each process runs in a memory cgroup)
+                        relu-starter-4b:q4_0:0.11 (Linux, as root: each process runs in a memory cgroup)
   --growth              tok/s after 0, 2048 and 8192 tokens of context, in the shape llama-3.2-1b q4_0
   --no-node             without node-llama-cpp
   --no-save             without a file under bench/results

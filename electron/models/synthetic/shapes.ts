@@ -61,7 +61,7 @@ function rotary(
 }
 
 const llama2Sizes: Sizes = { layers: 32, width: 4096, ffn: 11_008, heads: 32, kvHeads: 32, context: 4096 };
-const starterSizes: Sizes = { layers: 30, width: 3456, ffn: 9216, heads: 54, kvHeads: 18, context: 8192 };
+const starterSizes: Sizes = { layers: 30, width: 3584, ffn: 9472, heads: 56, kvHeads: 14, context: 8192 };
 const optSizes: Sizes = { layers: 32, width: 4096, ffn: 16_384, heads: 32, kvHeads: 32, context: 2048 };
 
 /** From the models' published configurations. Llama 3.2's long-context factors are left out: they cost no time. */
@@ -96,8 +96,8 @@ export const shapes: readonly Shape[] = [
     tied: false,
   },
   {
-    // The ReLU starter (SmolLM2-135M's sizes) six times as wide: 3.8 billion weights.
-    name: 'relu-starter-3.8b',
+    // The ReLU starter (SmolLM2-135M's sizes) about six times as wide: 4.2 billion weights.
+    name: 'relu-starter-4b',
     architecture: 'llama',
     keys: {
       ...rotary('llama', starterSizes, { epsilon: 1e-5, base: 100_000, headWidth: 64 }),

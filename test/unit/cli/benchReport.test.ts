@@ -32,6 +32,10 @@ describe('a row of the report', () => {
 describe('the options of npm run bench', () => {
   it('have defaults; --quick is short', () => {
     expect(readOptions([])).toMatchObject({ repetitions: 5, threads: 0, shapes: [], nodeLlamaCpp: true, save: true });
+    expect(readOptions(['--disk', 'relu-starter-4b:q4_0:0.11'])).toMatchObject({
+      disk: [{ shape: 'relu-starter-4b', type: 'q4_0', density: 0.11 }],
+      nodeLlamaCpp: false,
+    });
     expect(readOptions(['--sparse', 'opt-6.7b:q4_0:0.10:0.42,prosparse-llama-2-7b:q4_0:0.11']).sparse).toEqual([
       { shape: 'opt-6.7b', type: 'q4_0', density: 0.1, heads: 0.42 },
       { shape: 'prosparse-llama-2-7b', type: 'q4_0', density: 0.11, heads: undefined },

@@ -86,7 +86,10 @@ describe('an error', () => {
       [['run', 'x', '--threads', '-1'], /--threads.*from 0 to 256/],
       [['run', 'x', '--temperature', 'hot'], /--temperature.*from 0 to 5/],
       [['bench', '--isa', 'mmx'], /--isa.*scalar, avx2, avx512, neon/],
-      [['bench', '--shape', 'gpt-9'], /--shape.*llama-3\.2-1b, llama-2-7b, prosparse-llama-2-7b, qwen3-8b, opt-6\.7b/],
+      [
+        ['bench', '--shape', 'gpt-9'],
+        /--shape.*llama-3\.2-1b, llama-2-7b, prosparse-llama-2-7b, relu-starter-4b, qwen3-8b, opt-6\.7b/,
+      ],
       [['bench', '--shape', 'opt-6.7b', '--model', 'x'], /--shape.*cannot be used with.*--model/],
       [['bench', '--type', 'q3_k'], /--type.*q4_0/],
       [['shape', 'llama-2-7b', '--type', 'q9'], /--type.*q8_0/],
