@@ -63,6 +63,8 @@ Status divide(const LoadOptions& options, const Model& model, unsigned threads, 
   };
   whole = f.whole(m.ffn_width) <= room(m.layers);
   if (whole) return Status::fine();
+  if (model.store)
+    return Status::error("out-of-memory", "The model is partly on disk, and the GPU's memory does not hold all of it; the two cannot share it. Give it more of the GPU's memory or of the main memory, or run on the CPU.");
   const auto needs = [&](uint32_t first, bool neurons_too) {  // layers from `first` on, with the head
     uint64_t sum = (f.output ? f.output + (first ? 0 : f.embedding) : f.embedding) + (first ? 0 : f.positions);
     for (uint32_t i = first; i < m.layers; i++)

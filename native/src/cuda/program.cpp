@@ -326,14 +326,18 @@ float query_scale(const ModelSpec& s) { return (s.attention_scale > 0 ? s.attent
 
 Status lay_out(const DeviceModel& model, Token& t) {
   const ModelSpec& s = model.spec;
-  uint32_t widest = std::max({s.width, s.heads * s.head_width, 4096u}), floats = widest;  // 4096: the rank of a predictor
-  for (const DeviceLayer& l : model.layers)
-    if (l.down.data) {
-      widest = std::max(widest, s.ffn_width);
-      if (is_float(l.down.format)) floats = std::max(floats, s.ffn_width);
-    }
+  uint32_t floats = std::max({s.width, s.heads * s.head_width, 4096u}), quantised = 4096;  // 4096: the rank of a predictor
+  const auto count = [&](const Matrix& m) {
+    if (m.data && !is_float(m.format)) quantised = std::max(quantised, m.cols);
+  };
+  for (const DeviceLayer& l : model.layers) {
+    for (const Matrix& m : l.qkv) count(m);
+    count(l.o), count(l.gate_up), count(l.down), count(l.first);
+    if (l.down.data && is_float(l.down.format)) floats = std::max(floats, s.ffn_width);
+  }
+  count(model.output);
   const auto up = [](uint32_t n, uint32_t to) { return (n + to - 1) / to * to; };
-  t.max_float = up(floats, 256), t.max_quantised = up(widest, 1024);
+  t.max_float = up(floats, 256), t.max_quantised = up(quantised, 1024);
   t.at_float = 0;
   t.at_quants = t.max_float * 4;
   t.at_scales = t.at_quants + t.max_quantised;

@@ -123,6 +123,9 @@ DeviceSession::~DeviceSession() {
 
 Status DeviceSession::rebuild() {
   const std::vector<Stage> stages = build_program(*model_, b_, token_, plan_ ? &*plan_ : nullptr);
+  for (const Stage& s : stages)
+    if ((s.want_float && s.n > token_.max_float) || (s.want_quantised && s.n > token_.max_quantised) || s.scores.rank > token_.max_quantised)
+      return Status::error("internal", "A vector of the GPU's stages is longer than its room.");
   if (stages.size() > stage_room_) return Status::error("internal", "The GPU's list of stages is longer than its room.");
   if (Status s = memory_.copy(reinterpret_cast<DevicePointer>(stages_), stages.data(), stages.size() * sizeof(Stage)); !s.ok()) return s;
   stage_count_ = (int32_t)stages.size();
