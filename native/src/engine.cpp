@@ -15,13 +15,14 @@ Residency Engine::residency() {
   r.gpu.assign(m.layers, 0);
   r.memory.assign(m.layers, m.ffn_width);
   r.disk.assign(m.layers, 0);
-  for (uint32_t i = 0; impl_->gpu && i < m.layers; i++) {
-    r.gpu[i] = i < impl_->gpu->placement.cpu_layers ? 0 : impl_->gpu->split(i) ? impl_->gpu->layers[i].hot : m.ffn_width;
-    r.memory[i] -= r.gpu[i];
-  }
   r.gpu_bytes = impl_->info.gpu_bytes;
   r.memory_bytes = impl_->model.arena.size() - impl_->model.arena.left();
   if (impl_->model.store) impl_->model.store->report(impl_->pool.size(), r);
+  for (uint32_t i = 0; impl_->gpu && i < m.layers; i++) {
+    r.gpu[i] = i < impl_->gpu->placement.cpu_layers ? 0 : impl_->gpu->split(i) ? impl_->gpu->layers[i].hot : m.ffn_width;
+    if (r.gpu[i] == m.ffn_width) r.memory[i] = r.disk[i] = 0;
+    else r.memory[i] -= r.gpu[i];  // a model that is partly on disk has no such layer
+  }
   return r;
 }
 

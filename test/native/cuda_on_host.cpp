@@ -167,15 +167,19 @@ void multiply_add(float (&sums)[4], const uint32_t (&a)[4], uint32_t b0, uint32_
     sums[i] = (float)sum;
   }
 }
+// The eight rows of a tile lie in banks of their own.
+void own_banks(const uint32_t (*rows)[6]) {
+  uint32_t banks = 0;
+  for (uint32_t i = 0; i < 8; i++) banks |= 1u << rows[i][0] / 16 % 8;
+  if (banks != 255) machine.wrong = true;
+}
 // ldmatrix: lanes 8 m … 8 m + 7 give the rows of tile m; a lane gets two numbers of row lane / 4 of each, or, transposed, of column lane / 4.
 void load_tiles(uint32_t (&r)[4], uint32_t address) {
   inside(address);
   const auto* all = exchange(&address, 1);
   const uint32_t lane = threadIdx.x % 32;
   for (uint32_t m = 0; m < 4; m++) {
-    uint32_t banks = 0;
-    for (uint32_t i = 0; i < 8; i++) banks |= 1u << all[m * 8 + i][0] / 16 % 8;
-    if (banks != 255) machine.wrong = true;  // two rows in one bank
+    own_banks(all + m * 8);
     std::memcpy(&r[m], memory + all[m * 8 + lane / 4][0] + lane % 4 * 4, 4);
   }
 }
@@ -184,10 +188,8 @@ void load_turned(uint32_t (&r)[4], uint32_t address) {
   const auto* all = exchange(&address, 1);
   const uint32_t lane = threadIdx.x % 32;
   for (uint32_t m = 0; m < 4; m++) {
-    uint32_t banks = 0;
     uint16_t two[2];
-    for (uint32_t i = 0; i < 8; i++) banks |= 1u << all[m * 8 + i][0] / 16 % 8;
-    if (banks != 255) machine.wrong = true;
+    own_banks(all + m * 8);
     for (uint32_t i = 0; i < 2; i++) std::memcpy(&two[i], memory + all[m * 8 + lane % 4 * 2 + i][0] + lane / 4 * 2, 2);
     std::memcpy(&r[m], two, 4);
   }

@@ -3,6 +3,7 @@
 #include <fstream>
 #include <thread>
 
+#include "cuda_emulator.h"
 #include "neuron_store.h"
 #include "tiny_model.h"
 
@@ -142,6 +143,27 @@ TEST_CASE("disk: a model without true zeros runs by neuron, with the bits that i
   CHECK(same_bits(score(*open(*engine, &plan), tokens, true), score(*open(*whole, &plan), tokens, true)));
   // All neurons, as `exact` without a threshold computes them, too.
   CHECK(same_bits(score(*open(*engine, nullptr), tokens, true), score(*open(*engine, nullptr), tokens, false)));
+}
+
+TEST_CASE("disk: beside a GPU a neuron counts where it is first looked for, and a model that neither side holds is refused with a sentence") {
+  cuda::FakeDriver fake;
+  const TinyModel model(kRelu);
+  const Place place;
+  LoadOptions o;
+  o.threads = 1, o.device = "cuda", o.memory_budget = least_budget(model, place, 1), o.neuron_file = place.path.string();
+  std::shared_ptr<Engine> engine;
+  REQUIRE(Engine::load(model.spec, o, engine).ok());
+  const Residency whole = engine->residency();
+  for (uint32_t i = 0; i < kRelu.layers; i++) CHECK((whole.gpu[i] == kRelu.ffn_width && whole.memory[i] == 0 && whole.disk[i] == 0));
+  o.gpu_budget = engine->info().gpu_bytes / 2;
+  const Status s = Engine::load(model.spec, o, engine);
+  CHECK(s.code == "out-of-memory");
+  CHECK(s.message.find("partly on disk") != std::string::npos);
+  o.device = "auto";
+  REQUIRE(Engine::load(model.spec, o, engine).ok());
+  CHECK(engine->info().device_note == s.message);
+  const Residency divided = engine->residency();
+  for (uint32_t i = 0; i < kRelu.layers; i++) CHECK((divided.gpu[i] == 0 && divided.memory[i] + divided.disk[i] == kRelu.ffn_width));
 }
 
 TEST_CASE("disk: edits, audits and records are those of a model in memory") {

@@ -14,10 +14,7 @@
 
 namespace hunch::cuda {
 
-#ifndef HUNCH_WARPS
-#define HUNCH_WARPS 8
-#endif
-constexpr uint32_t kWarps = HUNCH_WARPS;          // that compute; one more asks for weights
+constexpr uint32_t kWarps = 8;           // that compute; one more asks for weights
 constexpr uint32_t kThreads = kWarps * 32;
 constexpr uint32_t kBlockThreads = kThreads + 32;
 constexpr uint32_t kHeld = 4;            // groups of four columns of a stage's vector that a thread holds at once
@@ -25,7 +22,7 @@ constexpr uint32_t kSums = 2048;         // floats of a block for sums of rows b
 constexpr uint32_t kMaxSegments = 4;
 constexpr uint32_t kMaxHeadWidth = 256;
 constexpr uint32_t kMaxHeads = 256;
-constexpr uint32_t kMaxSlots = 64;       // of a block's ring
+constexpr uint32_t kMaxSlots = 2 * kWarps;  // of a block's ring: a warp has one to work on and one that fills
 constexpr uint32_t kStageSlots = 8;      // stages that a block knows of at once
 constexpr uint32_t kOwn = 2048;          // most neurons of a layer that belong to one block
 constexpr uint32_t kMaxWidth = 8192;    // of a model whose MLPs run by neuron

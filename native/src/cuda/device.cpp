@@ -46,9 +46,6 @@ Status Device::open(int index, std::shared_ptr<Device>& out) {
   d->FuncGetAttribute(&own, kFuncShared, device->token);
   device->shared_limit = (uint32_t)std::max(0, limit - own);
   if (const Result r = d->FuncSetAttribute(device->token, kFuncMaxDynamicShared, (int)device->shared_limit); r != kSuccess) return failure(*d, r, "setting up its kernels");
-  int l2 = 0;
-  d->DeviceGetAttribute(&l2, 38, device->device_);  // CU_DEVICE_ATTRIBUTE_L2_CACHE_SIZE
-  device->l2_bytes = (uint32_t)std::max(0, l2);
   device->blocks = (uint32_t)std::min(chosen->multiprocessors, 256);
   out = std::move(device);
   return Status::fine();

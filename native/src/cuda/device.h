@@ -26,7 +26,6 @@ class Device {
   Gpu gpu;
   uint32_t blocks = 0;         // of the token kernel: one a multiprocessor
   uint32_t shared_limit = 0;   // bytes that a block may ask for, beside its own
-  uint32_t l2_bytes = 0;
   void* token = nullptr;
   PrefillKernels prefill;
   void enter() const { d.CtxSetCurrent(context_); }

@@ -54,9 +54,9 @@ double copy_speed(const std::shared_ptr<Device>& device, uint64_t room) {
 Status divide(const LoadOptions& options, const Model& model, unsigned threads, const Footprint& f, const std::shared_ptr<Device>& device, bool& whole, Placement& out) {
   const ModelSpec& m = model.spec;
   const uint64_t free = device->free_memory();
-  // A session's lists by block, logits and vectors, and the keys and values of 2048 positions; of a small GPU a quarter.
+  // A session's parts of MLPs by block, logits and vectors, and the keys and values of 2048 positions; of a small GPU a quarter.
   const auto room = [&](uint32_t layers) {
-    const uint64_t session = 8ull * device->blocks * m.ffn_width + 8ull * m.vocabulary + (1u << 20);
+    const uint64_t session = 4ull * (device->blocks + 1) * m.width + 8ull * m.vocabulary + (1u << 20);
     const uint64_t cache = (uint64_t)4 * layers * m.kv_heads * m.head_width * std::min(m.trained_context, 2048u);
     const uint64_t left = free - std::min<uint64_t>(session + cache, free / 4);
     return options.gpu_budget ? std::min(options.gpu_budget, left) : left;

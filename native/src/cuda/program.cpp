@@ -358,7 +358,7 @@ Status lay_out(const DeviceModel& model, Token& t) {
   if (room < kWarps * least)
     return Status::error("model-unsupported", "The model " + s.path + " is too wide for this GPU: a block would need " + std::to_string((t.at_ring + kWarps * least) >> 10) + " KB of shared memory, it has " +
                                                   std::to_string(device.shared_limit >> 10) + ". Choose a quantised version, or run on the CPU.");
-  t.slots = room / (2 * kWarps) >= least ? 2 * kWarps : kWarps;  // a warp has one to work on and one that fills
+  t.slots = room / kMaxSlots >= least ? kMaxSlots : kWarps;
   t.slot_bytes = room / t.slots / 128 * 128;
   t.shared_bytes = t.at_ring + t.slots * t.slot_bytes;
   return Status::fine();
