@@ -26,6 +26,7 @@ import {
   send,
   textOf,
 } from '../helpers/chat';
+import { linkStarter } from '../helpers/sparseModel';
 
 /** What the engine itself finds here, by another way than the window. */
 const report = (
@@ -246,4 +247,44 @@ describe('where neurons lie', () => {
     await page.keyboard.press('Escape');
     expect((await followReply(page)).status).toBe('stopped');
   });
+
+  // A GPU that holds the model holds all of its neurons.
+  it.skipIf(usable)(
+    'is a bar for each layer when the main memory may not take all of them, and the reply comes',
+    async () => {
+      await running.close();
+      const home = temporaryHome();
+      const models = path.join(home, 'models');
+      linkStarter(models);
+      running = await launchApp({
+        home,
+        models,
+        settings: { ...endless, defaultModelId: 'sparse', memoryBudgetMb: 60 },
+      });
+      const { page } = running;
+      await modelReady(page);
+      await openPanel(page);
+      await showView(page, 'Where neurons lie');
+      const bars = panel(page).getByRole('img', { name: /^Where neurons lie, 30 layers/ });
+      await bars.waitFor();
+      await send(page, 'Write a very long story about a lighthouse keeper.');
+      await replyBegun(page);
+      await composer(page).focus();
+      await page.keyboard.press('Escape');
+      const reply = await followReply(page);
+      expect(reply.status).toBe('stopped');
+      const asked = await page.evaluate(async () => {
+        const answer = await (globalThis as unknown as WithApi).api.activity.residency();
+        return answer.ok ? answer.value : null;
+      });
+      for (const [layer, onDisk] of asked!.disk.entries()) expect(asked!.memory[layer]! + onDisk).toBe(1536);
+      expect(asked!.disk.reduce((sum, n) => sum + n, 0)).toBeGreaterThan(0);
+      const costs = panel(page).getByRole('row', { name: /^Since this view was opened/ });
+      expect(await costs.textContent()).toMatch(/\d(\.\d+)? [MG]B/);
+      await panel(page).getByRole('checkbox', { name: 'Table' }).click();
+      await panel(page).getByRole('columnheader', { name: 'Disk', exact: true }).waitFor();
+      await addAxe(page);
+      expect(await findings(page)).toEqual([]);
+    },
+  );
 });
