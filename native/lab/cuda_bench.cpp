@@ -297,13 +297,15 @@ int main(int argc, char** argv) {
     for (const Plan* p : {(const Plan*)nullptr, (const Plan*)&plan}) {
       if (p && s.kept <= 0) continue;
       time(p);
-      std::vector<long long> m((size_t)session->stages() * 8);
+      std::vector<long long> m((size_t)session->stages() * cuda::kMarks);
       device->d.MemcpyDtoHAsync(m.data(), reinterpret_cast<cuda::DevicePointer>(session->marks()), m.size() * 8, nullptr);
       device->d.StreamSynchronize(nullptr);
       const int per = (session->stages() - 2) / (int)s.layers, from = per * (int)(s.layers / 2);
       for (int i = from; i < from + 2 * per && i < session->stages(); i++) {
         std::printf("  stage %3d:", i);
-        for (int k = 0; k < 8; k++) std::printf(" %7lld", m[i * 8 + k] ? m[i * 8 + k] - m[from * 8] : -1);
+        const long long* at = m.data() + (size_t)i * cuda::kMarks;
+        for (int k = 0; k < 8; k++) std::printf(" %7lld", at[k] ? at[k] - m[(size_t)from * cuda::kMarks] : -1);
+        std::printf(" | warp 0 waited %6lld | asked %7lld to %7lld, waited %6lld", at[8], at[10] - m[(size_t)from * cuda::kMarks], at[11] - m[(size_t)from * cuda::kMarks], at[12]);
         std::printf("\n");
       }
     }

@@ -106,13 +106,19 @@ __device__ __noinline__ void multiply_tiles(const Token& t, Block& b, const Tile
   const uint32_t lane = threadIdx.x % 32, warp = threadIdx.x / 32, parts = tiles.parts, rows_in = tiles.rows, part_pieces = tiles.part_pieces;
   const Vector vector = vector_of(t);
   const uint8_t* ring = shared_memory() + t.at_ring;
+#ifdef HUNCH_MARKS
+  long long waited = 0;
+#endif
 #pragma unroll 1
   for (Turn turn(t, b, (warp - b.next_warp) % kWarps, parts); turn.tile < total; turn.step(t, kWarps, parts)) {
-    if (!pass(&b.full[turn.slot], turn.parity, &b.broken)) return;
+    if (!HUNCH_TIMED(waited, pass(&b.full[turn.slot], turn.parity, &b.broken))) return;
     const uint32_t row0 = turn.group * rows_in, first = turn.part * part_pieces, here = min(part_pieces, pieces - first);
     dot_rows<F, R>(ring + turn.slot * t.slot_bytes, (here * piece_bytes(F) + 15) / 16 * 16, min(rows_in, count - row0), here, first / 32, vector, lane, b.sums + row0 * parts + turn.part, parts);
     release(b, turn.slot, kWarps);
   }
+#ifdef HUNCH_MARKS
+  if (threadIdx.x == 0 && blockIdx.x == 5) t.marks[b.stage_index * kMarks + 8] = waited;
+#endif
 }
 
 // The same of rows in which only the columns of the heads that are kept were read; the vector holds these alone, side by side.

@@ -207,6 +207,9 @@ struct State {
   int32_t stop[16];
 };
 
+#ifdef HUNCH_MARKS
+constexpr uint32_t kMarks = 16;  // clocks of a stage: 0-7 what HUNCH_MARK says; 8 waits of warp 0 for tiles; 10-12 the warp that asks: begin, end, waits for room
+#endif
 // Everything of one session.
 struct Token {
   const Stage* stages;
@@ -227,10 +230,11 @@ struct Token {
   uint32_t at_float, at_quants, at_scales, at_acc, at_ring, shared_bytes;
   uint32_t max_float, max_quantised;
   uint32_t slots, slot_bytes;  // of the ring
+  uint32_t on_way;             // bytes of a block that may be on their way at once
   unsigned long long spin_limit;
   HostShared host;
 #ifdef HUNCH_MARKS
-  long long* marks;  // [stages][8]
+  long long* marks;  // [stages][kMarks]
 #endif
 };
 

@@ -12,10 +12,21 @@ struct Stream {
   Block& b;
   const uint32_t lane = threadIdx.x % 32;
   uint32_t slot = 0, parity = 0;  // of the next tile
+  uint32_t on_way = 1;            // tiles that may be on their way at once
 
   __device__ uint8_t* place() const { return shared_memory() + t.at_ring + slot * t.slot_bytes; }
-  // The slot is free again. False: the kernel is ending.
-  __device__ bool room() const { return pass(&b.empty[slot], parity ^ 1, &b.broken); }
+#ifdef HUNCH_MARKS
+  long long waited = 0;
+#endif
+  // The slot is free again, and not too much is on its way: what waits in the memory's queues, everything else waits behind. False: the kernel is ending.
+  __device__ bool room() {
+    if (!HUNCH_TIMED(waited, pass(&b.empty[slot], parity ^ 1, &b.broken))) return false;
+    if (on_way >= t.slots) return true;
+    const bool before = slot < on_way;  // a lap ago
+    return HUNCH_TIMED(waited, pass(&b.full[slot - on_way + (before ? t.slots : 0)], parity ^ before, &b.broken));
+  }
+  // Before tiles of so many bytes.
+  __device__ void pace(uint32_t bytes) { on_way = max(1u, divided(t.on_way, bytes)); }
   __device__ void next() {
     if (++slot == t.slots) slot = 0, parity ^= 1;
   }
@@ -38,34 +49,62 @@ struct Stream {
 #endif
   }
 
-  // Rows that lie side by side: what must be fast.
+  // Rows that lie side by side.
   __device__ bool whole(const uint8_t* from, uint32_t most, uint32_t left) {
     uint8_t* const ring = shared_memory() + t.at_ring;
     const uint32_t slots = t.slots, slot_bytes = t.slot_bytes;
-#if HUNCH_BULK
+    pace(most);
 #pragma unroll 1
     for (; left > 0;) {
       const uint32_t n = min(most, left);
       if (!room()) return false;
+#if HUNCH_BULK
       if (lane == 0) {
         expect(&b.full[slot], n);
         copy_bulk(ring + slot * slot_bytes, from, n, &b.full[slot]);
       }
-      from += n, left -= n;
-      if (++slot == slots) slot = 0, parity ^= 1;
-    }
 #else
-#pragma unroll 1
-    for (; left > 0;) {
-      const uint32_t n = min(most, left);
-      if (!room()) return false;
 #pragma unroll 4
       for (uint32_t at = lane * 16; at < n; at += 512) copy16(ring + slot * slot_bytes + at, from + at);
       join_gate(&b.full[slot]);
+#endif
       from += n, left -= n;
       if (++slot == slots) slot = 0, parity ^= 1;
     }
+    return true;
+  }
+
+  // Rows apart, `unit` of which lie side by side: a lane looks up one of the next 32 places, and the copies go out tile by tile.
+  __device__ bool apart(const Matrix& m, const Tiles& tiles, Rows which, uint32_t count, uint32_t unit) {
+    uint8_t* const ring = shared_memory() + t.at_ring;
+    const uint32_t slots = t.slots, slot_bytes = t.slot_bytes, row_bytes = tiles.row_bytes, tile_rows = tiles.rows, each = unit == 2 ? tile_rows / 2 : tile_rows;
+    pace(tile_rows * row_bytes);
+#pragma unroll 1
+    for (uint32_t r0 = 0; r0 < count; r0 += 32 * unit) {
+      const uint32_t mine = r0 + lane * unit;
+      const uint8_t* const from = mine < count ? row_of(m, which(mine)) : nullptr;
+      const uint32_t bytes = mine < count ? min(unit, count - mine) * row_bytes : 0;
+#pragma unroll 1
+      for (uint32_t k = 0, r = r0; k < 32 && r < count; k += each, r += tile_rows) {
+        if (!room()) return false;
+        Gate* const gate = &b.full[slot];
+        uint8_t* const to = ring + slot * slot_bytes;
+#if HUNCH_BULK
+        if (lane == k) expect(gate, min(tile_rows, count - r) * row_bytes);
+        __syncwarp();
+        if (lane - k < each && bytes) copy_bulk(to + (lane - k) * unit * row_bytes, from, bytes, gate);
+#else
+#pragma unroll 1
+        for (uint32_t i = k; i < k + each && r0 + i * unit < count; i++) {
+          const uint8_t* source = reinterpret_cast<const uint8_t*>(__shfl_sync(~0u, reinterpret_cast<unsigned long long>(from), i));
+          const uint32_t n = __shfl_sync(~0u, bytes, i);
+          for (uint32_t at = lane * 16; at < n; at += 512) copy16(to + (i - k) * unit * row_bytes + at, source + at);
+        }
+        join_gate(gate);
 #endif
+        if (++slot == slots) slot = 0, parity ^= 1;
+      }
+    }
     return true;
   }
 
@@ -73,20 +112,13 @@ struct Stream {
   __device__ bool rows(const Matrix& m, const Tiles& tiles, Rows which, uint32_t count) {
     if (count == 0) return true;
     if (tiles.run == 0 && tiles.parts == 1) return whole(row_of(m, which(0)), tiles.rows * tiles.row_bytes, count * tiles.row_bytes);
-    const uint32_t run = tiles.run == 0 ? 1 : tiles.run;
+    if (tiles.parts == 1) return apart(m, tiles, which, count, tiles.run == 2 && tiles.rows > 1 ? 2 : 1);
+    // A part of the columns of each: planes, then sides.
+    const uint32_t plane = 16 * planes(m.format), side = side_bytes(m.format), sides = m.pieces * plane, each = side ? 2 : 1;
+    pace(tiles.rows * tiles.part_pieces * piece_bytes(m.format));
 #pragma unroll 1
     for (uint32_t r0 = 0; r0 < count; r0 += tiles.rows) {
       const uint32_t n = min(tiles.rows, count - r0);
-      if (tiles.parts == 1) {
-        if (!room()) return false;
-        send(
-            &b.full[slot], place(), run == 1 ? n : (n + run - 1) / run, n * tiles.row_bytes, [&](uint32_t i) { return row_of(m, which(r0 + i * run)); },
-            [&](uint32_t i) { return i * run * tiles.row_bytes; }, [&](uint32_t i) { return min(run, n - i * run) * tiles.row_bytes; });
-        next();
-        continue;
-      }
-      // A part of the columns of each: planes, then sides.
-      const uint32_t plane = 16 * planes(m.format), side = side_bytes(m.format), sides = m.pieces * plane, each = side ? 2 : 1;
 #pragma unroll 1
       for (uint32_t first = 0; first < m.pieces; first += tiles.part_pieces) {
         if (!room()) return false;
@@ -105,6 +137,7 @@ struct Stream {
   __device__ bool rows_of_heads(const Matrix& m, const Tiles& tiles, uint32_t begin, uint32_t count) {
     const uint32_t each = t.head_width / piece_columns(m.format), used = b.kept[0] * each;
     const uint32_t sides = m.pieces * 16 * planes(m.format), end = tiles.row_bytes;
+    pace(max(16u, used * 16 * planes(m.format) + end - sides));
 #pragma unroll 1
     for (uint32_t r = 0; r < count; r++) {
       if (!room()) return false;
@@ -151,6 +184,12 @@ __device__ __noinline__ void ask_for_token(const Token& t, Block& b, int count) 
     if (!pass(&b.stage_full[i % kStageSlots], i / kStageSlots & 1, &b.broken)) return;
     const Stage& s = b.stage[i % kStageSlots];
     HUNCH_SHARED(s);
+#ifdef HUNCH_MARKS
+    if (threadIdx.x % 32 == 0 && blockIdx.x == 5) {
+      if (i) t.marks[(i - 1) * kMarks + 11] = clock64(), t.marks[(i - 1) * kMarks + 12] = stream.waited;
+      t.marks[i * kMarks + 10] = clock64(), stream.waited = 0;
+    }
+#endif
     if (s.logits && !b.with_logits) continue;
     if (s.scores.matrix.data) {
       const uint2 mine = own_neurons(s.scores.matrix.rows);

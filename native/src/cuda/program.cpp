@@ -361,6 +361,7 @@ Status lay_out(const DeviceModel& model, Token& t) {
   t.slots = room / kMaxSlots >= least ? kMaxSlots : kWarps;
   t.slot_bytes = room / t.slots / 128 * 128;
   t.shared_bytes = t.at_ring + t.slots * t.slot_bytes;
+  t.on_way = getenv("HUNCH_ON_WAY") ? atoi(getenv("HUNCH_ON_WAY")) : 1 << 20;
   return Status::fine();
 }
 

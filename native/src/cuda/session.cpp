@@ -65,7 +65,7 @@ Status DeviceSession::open(std::shared_ptr<DeviceModel> model, uint32_t context,
   t.epsilon = m.norm_epsilon;
   t.spin_limit = 1u << 24;
 #ifdef HUNCH_MARKS
-  t.marks = memory.array<long long>(8 * 1024, what);
+  t.marks = memory.array<long long>(kMarks * 1024, what);
 #endif
 
   DevicePointer on_device = 0;
