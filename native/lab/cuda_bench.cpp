@@ -1,5 +1,5 @@
 // Times single tokens on the GPU for the shapes of known models, with random weights: dense beside sparse, in turns, next to the card's copy bandwidth.
-//   lab_cuda_bench [--shapes NAME,NAME…] [--rounds N] [--tokens N] [--json FILE] [--commit HASH]
+//   lab_cuda_bench [--shapes NAME,NAME…] [--rounds N] [--tokens N] [--layers N] [--json FILE] [--commit HASH]
 //   with --prefill N instead: prompts of N tokens, many tokens at once beside one by one
 #include <algorithm>
 #include <chrono>
@@ -210,6 +210,7 @@ void time_prompts(const Shape& s, cuda::DeviceSession& session, uint32_t n, int 
 int main(int argc, char** argv) {
   std::string wanted, json, commit = "unknown";
   int rounds = 7, tokens = 48, prefill = 0;
+  uint32_t layers = UINT32_MAX;
   for (int i = 1; i + 1 < argc; i += 2) {
     const std::string a = argv[i];
     if (a == "--shapes") wanted = argv[i + 1];
@@ -218,6 +219,7 @@ int main(int argc, char** argv) {
     else if (a == "--prefill") prefill = std::atoi(argv[i + 1]);
     else if (a == "--json") json = argv[i + 1];
     else if (a == "--commit") commit = argv[i + 1];
+    else if (a == "--layers") layers = (uint32_t)std::atoi(argv[i + 1]);
   }
   std::shared_ptr<cuda::Device> device;
   check(cuda::Device::open(-1, device));
@@ -227,8 +229,9 @@ int main(int argc, char** argv) {
   for (int i = 0; i < argc; i++) out += std::string(i ? " " : "") + (i ? argv[i] : "lab_cuda_bench");
   out += "\",\n  \"weights\": \"random (synthetic), shapes of known models\",\n  \"shapes\": [";
   bool first = true;
-  for (const Shape& s : shapes) {
+  for (Shape s : shapes) {
     if (!wanted.empty() && ("," + wanted + ",").find("," + std::string(s.name) + ",") == std::string::npos) continue;
+    s.layers = std::min(s.layers, layers);
     ModelSpec spec;
     spec.path = s.name, spec.architecture = s.architecture;
     spec.layers = s.layers, spec.width = s.width, spec.ffn_width = s.ffn, spec.heads = s.heads, spec.kv_heads = s.kv_heads, spec.head_width = s.head_width;
@@ -304,7 +307,7 @@ int main(int argc, char** argv) {
       for (int i = from; i < from + 2 * per && i < session->stages(); i++) {
         std::printf("  stage %3d:", i);
         const long long* at = m.data() + (size_t)i * cuda::kMarks;
-        for (int k = 0; k < 8; k++) std::printf(" %7lld", at[k] ? at[k] - m[(size_t)from * cuda::kMarks] : -1);
+        for (int k = 0; k < 7; k++) std::printf(" %7lld", at[k] ? at[k] - m[(size_t)from * cuda::kMarks] : -1);
         std::printf(" | warp 0 waited %6lld | asked %7lld to %7lld, waited %6lld", at[8], at[10] - m[(size_t)from * cuda::kMarks], at[11] - m[(size_t)from * cuda::kMarks], at[12]);
         std::printf("\n");
       }

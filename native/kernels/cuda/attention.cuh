@@ -52,70 +52,111 @@ __device__ inline void unpack8(const uint4& w, float (&v)[8]) {
   }
 }
 
-// Q queries of one KV head (in shared memory, scaled, of base 2) against positions [begin, end) of its cache.
+// Where a block attends: positions [begin, end) of one KV head.
+struct Unit {
+  uint32_t kv, split, begin, end;
+  bool last;  // it has the newest position
+};
+__device__ inline Unit unit_of(const Stage& s, uint32_t u, uint32_t splits, uint32_t position) {
+  const uint32_t kv = divided(u, splits), split = u - kv * splits;
+  const uint32_t from = s.window && position + 1 > s.window ? position + 1 - s.window : 0, seen = position + 1 - from;
+  return {kv, split, from + divided(seen * split, splits), from + divided(seen * (split + 1), splits), split + 1 == splits};
+}
+
+// How a warp's lanes lie over a KV head: `width` lanes share a position.
+struct Lanes {
+  uint32_t width, at_once, sub, group;
+  bool active;
+  __device__ explicit Lanes(uint32_t hw) {
+    const uint32_t lane = threadIdx.x % 32;
+    width = hw <= 8 ? 1 : 1u << (32 - __clz((hw - 1) / 8));
+    at_once = 32 / width, sub = lane & (width - 1), group = lane / width;
+    active = sub * 8 < hw;
+  }
+};
+
+// A lane's keys and values of the next kAhead positions that are its.
+constexpr uint32_t kAhead = 2;
+struct Ahead {
+  uint4 k[kAhead], v[kAhead];
+  uint32_t p, step;
+  __device__ void load(const Lanes& l, const uint16_t* keys, const uint16_t* values, uint32_t hw, uint32_t end, uint32_t i, uint32_t at) {
+    if (!l.active || at >= end) return;
+    k[i] = *reinterpret_cast<const uint4*>(keys + (size_t)at * hw + l.sub * 8), v[i] = *reinterpret_cast<const uint4*>(values + (size_t)at * hw + l.sub * 8);
+  }
+  __device__ void begin(const Lanes& l, const uint16_t* keys, const uint16_t* values, uint32_t hw, const Unit& u) {
+    step = kWarps * l.at_once, p = u.begin + threadIdx.x / 32 * l.at_once + l.group;
+#pragma unroll
+    for (uint32_t i = 0; i < kAhead; i++) {
+      k[i] = v[i] = {0, 0, 0, 0};
+      load(l, keys, values, hw, u.end, i, p + i * step);
+    }
+  }
+};
+
+// Q queries of one KV head (in shared memory, scaled, of base 2) against the unit's positions. `fresh`: the newest position's key and value, which the cache did not
+// have when the first ones were asked for.
 template <uint32_t Q>
-__device__ inline void attend(const Token& t, const Block& b, uint8_t* space, const float* queries, uint32_t head, uint32_t split, const uint16_t* keys, const uint16_t* values, uint32_t begin, uint32_t end,
-                              uint32_t count) {
-  const uint32_t hw = t.head_width, lane = threadIdx.x % 32, warp = threadIdx.x / 32;
-  uint32_t width = 1;  // lanes that share a position
-  while (width * 8 < hw) width *= 2;
-  const uint32_t at_once = 32 / width, sub = lane % width, group = lane / width;
-  const bool active = sub * 8 < hw;
+__device__ inline void attend(const Token& t, const Block& b, uint8_t* space, const float* queries, const uint16_t* fresh, uint32_t head, const Unit& u, const Lanes& l, Ahead& ahead, const uint16_t* keys,
+                              const uint16_t* values, uint32_t count) {
+  const uint32_t hw = t.head_width, lane = threadIdx.x % 32, warp = threadIdx.x / 32, newest = (uint32_t)b.position;
   float q[Q][8], acc[Q][8], max[Q], sum[Q];
 #pragma unroll
   for (uint32_t j = 0; j < Q; j++) {
     max[j] = -INFINITY, sum[j] = 0;
+    float4 x = {0, 0, 0, 0}, y = {0, 0, 0, 0};
+    if (l.active && j < count) x = reinterpret_cast<const float4*>(queries + j * hw)[l.sub * 2], y = reinterpret_cast<const float4*>(queries + j * hw)[l.sub * 2 + 1];
+    q[j][0] = x.x, q[j][1] = x.y, q[j][2] = x.z, q[j][3] = x.w, q[j][4] = y.x, q[j][5] = y.y, q[j][6] = y.z, q[j][7] = y.w;
 #pragma unroll
-    for (uint32_t i = 0; i < 8; i++) acc[j][i] = 0, q[j][i] = active && j < count ? queries[j * hw + sub * 8 + i] : 0;
+    for (uint32_t i = 0; i < 8; i++) acc[j][i] = 0;
   }
-  // A position's key and value are asked for while the one before is worked on.
-  const uint32_t step = kWarps * at_once;
-  uint4 k{}, v{};
-  uint32_t p = begin + warp * at_once + group;
-  if (active && p < end) {
-    k = *reinterpret_cast<const uint4*>(keys + (size_t)p * hw + sub * 8);
-    v = *reinterpret_cast<const uint4*>(values + (size_t)p * hw + sub * 8);
-  }
+  uint32_t p = ahead.p;
 #pragma unroll 1
-  for (uint32_t p0 = begin + warp * at_once; p0 < end; p0 += step, p += step) {
-    float x[8], y[8];
-    unpack8(k, x);
-    unpack8(v, y);
-    const bool seen = p < end;
-    if (active && p + step < end) {
-      k = *reinterpret_cast<const uint4*>(keys + (size_t)(p + step) * hw + sub * 8);
-      v = *reinterpret_cast<const uint4*>(values + (size_t)(p + step) * hw + sub * 8);
-    }
-    float score[Q];
+  for (uint32_t p0 = u.begin + warp * l.at_once; p0 < u.end;) {
 #pragma unroll
-    for (uint32_t j = 0; j < Q; j++) {
-      score[j] = 0;
-#pragma unroll
-      for (uint32_t i = 0; i < 8; i++) score[j] += q[j][i] * x[i];
-    }
-#pragma unroll 1
-    for (uint32_t o = width / 2; o; o >>= 1)
-#pragma unroll
-      for (uint32_t j = 0; j < Q; j++) score[j] += __shfl_xor_sync(~0u, score[j], o);
-    if (seen) {
+    for (uint32_t a = 0; a < kAhead; a++, p0 += ahead.step, p += ahead.step) {
+      if (p0 >= u.end) break;
+      const bool seen = p < u.end;
+      if (p == newest && l.active) {
+        ahead.k[a] = *reinterpret_cast<const uint4*>(fresh + l.sub * 8);
+        ahead.v[a] = *reinterpret_cast<const uint4*>(fresh + kMaxHeadWidth + l.sub * 8);
+      }
+      float x[8], y[8], score[Q];
+      unpack8(ahead.k[a], x);
+      unpack8(ahead.v[a], y);
+      ahead.load(l, keys, values, hw, u.end, a, p + kAhead * ahead.step);
 #pragma unroll
       for (uint32_t j = 0; j < Q; j++) {
-        const float top = fmaxf(max[j], score[j]), keep = exp2f(max[j] - top), w = exp2f(score[j] - top);
-        max[j] = top;
-        sum[j] = sum[j] * keep + w;
+        score[j] = 0;
 #pragma unroll
-        for (uint32_t i = 0; i < 8; i++) acc[j][i] = acc[j][i] * keep + w * y[i];
+        for (uint32_t i = 0; i < 8; i++) score[j] += q[j][i] * x[i];
+      }
+#pragma unroll
+      for (uint32_t o = 16; o; o >>= 1)
+        if (o < l.width)
+#pragma unroll
+          for (uint32_t j = 0; j < Q; j++) score[j] += __shfl_xor_sync(~0u, score[j], o);
+      if (seen) {
+#pragma unroll
+        for (uint32_t j = 0; j < Q; j++) {
+          const float top = fmaxf(max[j], score[j]), keep = exp2f(max[j] - top), w = exp2f(score[j] - top);
+          max[j] = top;
+          sum[j] = sum[j] * keep + w;
+#pragma unroll
+          for (uint32_t i = 0; i < 8; i++) acc[j][i] = acc[j][i] * keep + w * y[i];
+        }
       }
     }
   }
   HUNCH_MARK(4);
   // Groups of lanes, then warps, then out.
-  float* shared = reinterpret_cast<float*>(space);  // [kWarps][Q][hw + 2]
+  const uint32_t pitch = hw + 8;
+  float* shared = reinterpret_cast<float*>(space);  // [kWarps][Q][pitch]
   float top[Q];
 #pragma unroll
   for (uint32_t j = 0; j < Q; j++) top[j] = max[j];
 #pragma unroll 1
-  for (uint32_t o = width; o < 32; o <<= 1)
+  for (uint32_t o = l.width; o < 32; o <<= 1)
 #pragma unroll
     for (uint32_t j = 0; j < Q; j++) top[j] = fmaxf(top[j], __shfl_xor_sync(~0u, top[j], o));
 #pragma unroll
@@ -126,7 +167,7 @@ __device__ inline void attend(const Token& t, const Block& b, uint8_t* space, co
     for (uint32_t i = 0; i < 8; i++) acc[j][i] *= keep;
   }
 #pragma unroll 1
-  for (uint32_t o = width; o < 32; o <<= 1)
+  for (uint32_t o = l.width; o < 32; o <<= 1)
 #pragma unroll
     for (uint32_t j = 0; j < Q; j++) {
       sum[j] += __shfl_xor_sync(~0u, sum[j], o);
@@ -135,96 +176,114 @@ __device__ inline void attend(const Token& t, const Block& b, uint8_t* space, co
     }
 #pragma unroll
   for (uint32_t j = 0; j < Q; j++) {
-    float* to = shared + (warp * Q + j) * (hw + 2);
-    if (lane == 0) to[hw] = top[j], to[hw + 1] = sum[j];
-    if (group == 0 && active)
-#pragma unroll
-      for (uint32_t i = 0; i < 8; i++) to[sub * 8 + i] = acc[j][i];
+    float* to = shared + (warp * Q + j) * pitch;
+    if (lane == 0) *reinterpret_cast<float2*>(to + hw) = {top[j], sum[j]};
+    if (l.group == 0 && l.active) {
+      float4* at = reinterpret_cast<float4*>(to + l.sub * 8);
+      at[0] = {acc[j][0], acc[j][1], acc[j][2], acc[j][3]}, at[1] = {acc[j][4], acc[j][5], acc[j][6], acc[j][7]};
+    }
   }
   sync();
 #pragma unroll 1
-  for (uint32_t i = threadIdx.x; i < count * hw; i += kThreads) {
+  for (uint32_t i = threadIdx.x * 4; i < count * hw; i += kThreads * 4) {
     const uint32_t j = divided(i, hw), d = i - j * hw;
-    float top = -INFINITY;
-#pragma unroll 4
-    for (uint32_t w = 0; w < kWarps; w++) top = fmaxf(top, shared[(w * Q + j) * (hw + 2) + hw]);
-    float total = 0, value = 0;
-#pragma unroll 4
+    float2 of[kWarps];
+    float4 part[kWarps];
+#pragma unroll
     for (uint32_t w = 0; w < kWarps; w++) {
-      const float* from = shared + (w * Q + j) * (hw + 2);
-      const float keep = from[hw] == -INFINITY ? 0 : exp2f(from[hw] - top);
-      total += keep * from[hw + 1];
-      value += keep * from[d];
+      const float* from = shared + (w * Q + j) * pitch;
+      of[w] = *reinterpret_cast<const float2*>(from + hw), part[w] = *reinterpret_cast<const float4*>(from + d);
     }
-    const size_t at = (size_t)(head + j) * t.max_splits + split;
-    t.part_acc[at * hw + d] = value;
+    float top = of[0].x, total = 0;
+#pragma unroll
+    for (uint32_t w = 1; w < kWarps; w++) top = fmaxf(top, of[w].x);
+    float4 value = {0, 0, 0, 0};
+#pragma unroll
+    for (uint32_t w = 0; w < kWarps; w++) {
+      const float keep = of[w].x == -INFINITY ? 0 : exp2f(of[w].x - top);
+      total += keep * of[w].y;
+      value.x += keep * part[w].x, value.y += keep * part[w].y, value.z += keep * part[w].z, value.w += keep * part[w].w;
+    }
+    const uint32_t at = (head + j) * t.max_splits + u.split;
+    *reinterpret_cast<float4*>(t.part_acc + (size_t)at * hw + d) = value;
     if (d == 0) t.part_max[at] = top, t.part_sum[at] = total;
   }
   sync();
 }
 
-// Units of attention: KV heads x splits. Blocks past them are free.
-__device__ inline uint32_t attention_units(const Token& t, const Stage& s, uint32_t position) { return t.kv_heads * attention_splits(t, s, position); }
-
-// Before the barrier: keys and values of earlier positions, and the rotation, are asked for.
-__device__ inline void ask_for_positions(const Token& t, const Block& b, const Stage& s) {
-  const uint32_t hw = t.head_width, position = b.position, splits = attention_splits(t, s, position);
-  const uint32_t from = s.window && position + 1 > s.window ? position + 1 - s.window : 0, seen = position + 1 - from;
-  const uint32_t kv = divided(blockIdx.x, splits), split = blockIdx.x - kv * splits;
-  const uint32_t begin = from + seen * split / splits, end = from + seen * (split + 1) / splits;
-  const uint8_t *keys = reinterpret_cast<const uint8_t*>(s.keys + ((size_t)kv * t.context + begin) * hw), *values = reinterpret_cast<const uint8_t*>(s.values + ((size_t)kv * t.context + begin) * hw);
-  const uint32_t bytes = (end - begin) * hw * 2;
-  prefetch_range(keys, bytes, threadIdx.x, kThreads);
-  prefetch_range(values, bytes, threadIdx.x, kThreads);
+// Before the barrier: what does not fit into registers of the keys and values of earlier positions, and the rotation, are asked for.
+__device__ inline void ask_for_positions(const Token& t, const Stage& s, const Unit& u, const uint16_t* keys, const uint16_t* values, uint32_t position, uint32_t held) {
+  const uint32_t hw = t.head_width;
+  if (u.end - u.begin > held) {
+    const uint32_t bytes = (u.end - u.begin - held) * hw * 2;
+    prefetch_range(reinterpret_cast<const uint8_t*>(keys + (size_t)(u.begin + held) * hw), bytes, threadIdx.x, kThreads);
+    prefetch_range(reinterpret_cast<const uint8_t*>(values + (size_t)(u.begin + held) * hw), bytes, threadIdx.x, kThreads);
+  }
   if (s.cosine && threadIdx.x * 32 < s.rope_width / 2) {
     const size_t at = (size_t)position * (s.rope_width / 2) + threadIdx.x * 32;
     prefetch_l2(s.cosine + at), prefetch_l2(s.sine + at);
   }
 }
 
+// The stage as a whole, its barrier too.
 __device__ __noinline__ void run_attention(const Token& t, Block& b, const Stage& s, uint8_t* space) {
   HUNCH_SHARED(t), HUNCH_SHARED(b), HUNCH_SHARED(s);
-  const uint32_t hw = t.head_width, group = t.heads / t.kv_heads, position = b.position;
+  const uint32_t hw = t.head_width, group = divided(t.heads, t.kv_heads), position = b.position;
   const uint32_t splits = attention_splits(t, s, position), units = t.kv_heads * splits;
-  const uint32_t from = s.window && position + 1 > s.window ? position + 1 - s.window : 0, seen = position + 1 - from;
   float* queries = reinterpret_cast<float*>(space);        // [group][hw]
   float* key = queries + group * hw;                       // [hw]
-  uint8_t* rest = space + ((group + 1) * hw * 4 + 15) / 16 * 16;
+  uint16_t* fresh = reinterpret_cast<uint16_t*>(key + hw);  // [2][kMaxHeadWidth]
+  uint8_t* rest = space + ((group + 1) * hw * 4 + 4 * kMaxHeadWidth + 15) / 16 * 16;
+  const Lanes lanes(hw);
+  const uint32_t warp = threadIdx.x / 32, lane = threadIdx.x % 32;
+  Ahead ahead;
+  bool open = false;  // the barrier
 #pragma unroll 1
-  for (uint32_t u = blockIdx.x; u < units; u += gridDim.x) {
-    const uint32_t kv = divided(u, splits), split = u - kv * splits;
+  for (uint32_t n = blockIdx.x; n < units; n += gridDim.x) {
+    const Unit u = unit_of(s, n, splits, position);
+    uint16_t *keys = s.keys + (size_t)u.kv * t.context * hw, *values = s.values + (size_t)u.kv * t.context * hw;
+    ahead.begin(lanes, keys, values, hw, u);
+    if (!open) {
+      ask_for_positions(t, s, u, keys, values, position, kAhead * ahead.step);
+      ready(t, b, s);
+      if (b.broken) return;
+      open = true;
+    }
     if (s.kept_heads) {  // a KV head whose queries are all skipped is not read
       bool any = false;
-      for (uint32_t i = 0; i < b.kept[0]; i++) any |= b.kept[1 + i] / group == kv;
-      if (!any && split + 1 < splits) continue;
+      for (uint32_t i = 0; i < b.kept[0]; i++) any |= divided(b.kept[1 + i], group) == u.kv;
+      if (!any && !u.last) continue;
     }
-    const bool last = split + 1 == splits;
-    const uint32_t begin = from + seen * split / splits, end = from + seen * (split + 1) / splits;
-    uint16_t *keys = s.keys + (size_t)kv * t.context * hw, *values = s.values + (size_t)kv * t.context * hw;
-    const uint32_t warp = threadIdx.x / 32, lane = threadIdx.x % 32;
 #pragma unroll 1
-    for (uint32_t h = warp; h < group + (last ? 1 : 0); h += kWarps) {
-      if (h < group) turn(t, s, s.q_norm, s.qkv + (size_t)(kv * group + h) * hw, queries + h * hw, hw, position, s.query_scale);
-      else {
-        turn(t, s, s.k_norm, s.qkv + (size_t)(t.heads + kv) * hw, key, hw, position, 1);
-        __syncwarp();
-        const float* value = s.qkv + (size_t)(t.heads + t.kv_heads + kv) * hw;
-#pragma unroll 1
-        for (uint32_t i = lane; i < hw; i += 32) {
-          keys[(size_t)position * hw + i] = __half_as_ushort(__float2half_rn(key[i]));
-          values[(size_t)position * hw + i] = __half_as_ushort(__float2half_rn(value[i]));
-        }
+    for (uint32_t h = warp; h < group + u.last; h += kWarps) {
+      if (h < group) {
+        turn(t, s, s.q_norm, s.qkv + (size_t)(u.kv * group + h) * hw, queries + h * hw, hw, position, s.query_scale);
+        continue;
+      }
+      const float* value = s.qkv + (size_t)(t.heads + t.kv_heads + u.kv) * hw;
+      float v[kMaxHeadWidth / 32];
+#pragma unroll
+      for (uint32_t i = 0; i < kMaxHeadWidth / 32; i++) v[i] = lane + i * 32 < hw ? value[lane + i * 32] : 0;
+      turn(t, s, s.k_norm, s.qkv + (size_t)(t.heads + u.kv) * hw, key, hw, position, 1);
+#pragma unroll
+      for (uint32_t i = 0; i < kMaxHeadWidth / 32; i++) {
+        const uint32_t c = lane + i * 32;
+        if (c >= hw) break;
+        const uint16_t x = __half_as_ushort(__float2half_rn(key[c])), y = __half_as_ushort(__float2half_rn(v[i]));
+        fresh[c] = x, fresh[kMaxHeadWidth + c] = y;
+        keys[(size_t)position * hw + c] = x, values[(size_t)position * hw + c] = y;
       }
     }
     sync();
     HUNCH_MARK(3);
 #pragma unroll 1
     for (uint32_t first = 0; first < group; first += 4) {
-      const uint32_t count = min(4u, group - first);
-      if (group == 1) attend<1>(t, b, rest, queries, kv, split, keys, values, begin, end, 1);
-      else attend<4>(t, b, rest, queries + first * hw, kv * group + first, split, keys, values, begin, end, count);
+      if (first > 0) ahead.begin(lanes, keys, values, hw, u);
+      if (group == 1) attend<1>(t, b, rest, queries, fresh, u.kv, u, lanes, ahead, keys, values, 1);
+      else attend<4>(t, b, rest, queries + first * hw, fresh, u.kv * group + first, u, lanes, ahead, keys, values, min(4u, group - first));
     }
   }
+  if (!open) ready(t, b, s);
 }
 
 }  // namespace hunch::cuda

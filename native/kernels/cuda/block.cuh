@@ -6,15 +6,25 @@
 
 namespace hunch::cuda {
 
+// What the computing warps do next with a matrix; the warp that asks for it works this out ahead of them.
+struct alignas(16) Order {
+  uint32_t begin;         // of the block's rows
+  uint32_t first, count;  // rows [first, first + count) of those, or of the list of those
+  uint32_t total;         // tiles
+  uint32_t slot, parity;  // of the first one
+  uint32_t last;          // no more rows follow
+  uint32_t all;           // rows of all passes
+};
+
 struct Block {
   Stage stage[kStageSlots];   // stage i lies in slot i % kStageSlots
   Token token;                // the launch's parameters: through a pointer they would come from memory
   Gate stage_full[kStageSlots], stage_empty[kStageSlots];
   Gate full[kMaxSlots], empty[kMaxSlots];  // of the ring
+  Gate order_full[kOrders], order_empty[kOrders];
+  Order order[kOrders];
+  uint32_t order_at;                       // of the next order, counted from the token's first
   Gate heads_known, list_known;            // what the warp that asks must know before it asks for rows by a list
-#ifdef HUNCH_MARKS
-  int stage_index;
-#endif
   alignas(16) float sums[kSums];  // of rows, by part of the columns
   alignas(16) float scratch[64];
   uint32_t kept[1 + kMaxHeads];  // heads that this layer computes: count, list
@@ -23,24 +33,26 @@ struct Block {
   uint32_t own_count;
   uint32_t before[kWarps];
   uint32_t ids[kWarps];
-  uint32_t next_slot, next_parity, next_warp;  // of the ring's next tile
   uint32_t target;            // of the barrier
+  int at, count;              // the stage that runs, of how many
   int position, known, broken, with_logits;
 };
 
 // Which rows of a matrix: row i is begin + i, or as a list says, or counts only the rows of heads that are kept.
 struct Rows {
   uint32_t begin = 0;
-  const uint16_t* own = nullptr;   // not null: row begin + own[i], or with `paired` its two rows
+  const uint16_t* own = nullptr;   // not null: row begin + own[i]; `paired`: the two rows of each
   const uint32_t* heads = nullptr;  // not null: a list of heads
   uint32_t head_width = 0, paired = 0;
+  uint32_t first = 0;               // row i is what row i + first would be
   __device__ uint32_t operator()(uint32_t i) const {
+    i += first;
     if (heads) {
       const uint32_t v = begin + i, h = divided(v, head_width);
       return heads[h] * head_width + (v - h * head_width);
     }
-    if (!own) return begin + i;
-    return paired ? (begin + own[i / 2]) * 2 + i % 2 : begin + own[i];
+    if (paired) return (begin + (own ? own[i / 2] : i / 2)) * 2 + i % 2;
+    return begin + (own ? own[i] : i);
   }
 };
 
@@ -61,6 +73,19 @@ __device__ inline uint2 own_rows(const Token& t, const Block& b, const Segment& 
 // Tiles that `count` rows make.
 __device__ inline uint32_t tiles_of(const Tiles& tiles, uint32_t count) { return divided(count + tiles.rows - 1, tiles.rows) * tiles.parts; }
 
+// The block has done its part of a stage. The last one has no barrier behind it.
+__device__ inline void arrive(const Token& t, Block& b) {
+  if (threadIdx.x == 0) b.at++;  // everyone has read it: there is a sync in every stage
+  sync();
+  if (threadIdx.x != 0) return;
+  const int i = b.at - 1;
+  if (i + 1 < b.count) {
+    asm volatile("red.release.gpu.global.add.u32 [%0], 1;" ::"l"(t.barrier) : "memory");
+    b.target += gridDim.x;
+  }
+  arrive_gate(&b.stage_empty[i % kStageSlots]);
+}
+
 // A thread's first columns of a norm's weights, which are there before the vector is.
 struct NormAhead {
   float4 weight[kHeld];
@@ -68,11 +93,13 @@ struct NormAhead {
 __device__ void make_vector(const Token& t, Block& b, const Stage& s, NormAhead ahead);
 __device__ void choose_heads(const Token& t, Block& b, const Stage& s);
 __device__ inline NormAhead norm_ahead(const Stage& s) {
-  NormAhead a{};
+  NormAhead a;
+  const float4* const from = reinterpret_cast<const float4*>(s.norm.weight) + threadIdx.x;
+  const uint32_t n = s.norm.weight ? s.n / 4 : 0;
 #pragma unroll
   for (uint32_t i = 0; i < kHeld; i++) {
-    const uint32_t c = (threadIdx.x + i * kThreads) * 4;
-    if (s.norm.weight && c < s.n) a.weight[i] = __ldg(reinterpret_cast<const float4*>(s.norm.weight + c));
+    a.weight[i] = {0, 0, 0, 0};
+    if (threadIdx.x + i * kThreads < n) a.weight[i] = __ldg(from + i * kThreads);
   }
   return a;
 }

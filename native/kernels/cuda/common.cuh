@@ -34,9 +34,8 @@ __device__ inline float warp_max(float v) {
   for (int o = 16; o; o >>= 1) v = fmaxf(v, __shfl_xor_sync(~0u, v, o));
   return v;
 }
-// Sum over the block, the same in every thread. `space`: kWarps floats that the call before did not use.
-__device__ inline float block_sum(float v, float* space) {
-  v = warp_sum(v);
+// Sum of the warps' numbers, the same in every thread. `space`: kWarps floats that the call before did not use.
+__device__ inline float warps_sum(float v, float* space) {
   if (threadIdx.x % 32 == 0) space[threadIdx.x / 32] = v;
   sync();
   float4 sum = {0, 0, 0, 0};
@@ -47,6 +46,7 @@ __device__ inline float block_sum(float v, float* space) {
   }
   return sum.x + sum.y + (sum.z + sum.w);
 }
+__device__ inline float block_sum(float v, float* space) { return warps_sum(warp_sum(v), space); }
 
 __device__ inline float activate(Act act, float x) {
   if (act == Act::relu || act == Act::drelu) return fmaxf(x, 0.0f);
@@ -73,13 +73,7 @@ __device__ inline uint2 share(uint32_t n, uint32_t block, uint32_t blocks) {
   return {divided(n * block, blocks), divided(n * (block + 1), blocks)};
 }
 
-// ---- The grid's barrier: everyone arrives, does what depends on nothing, and waits. ----
-__device__ inline void arrive(uint32_t* counter) {
-  sync();
-  if (threadIdx.x == 0) {
-    asm volatile("red.release.gpu.global.add.u32 [%0], 1;" ::"l"(counter) : "memory");
-  }
-}
+// ---- The grid's barrier: everyone arrives (block.cuh), does what depends on nothing, and waits. ----
 // False: it has waited so long that something must be broken; the kernel then ends instead of hanging.
 __device__ inline bool wait_for(uint32_t* counter, uint32_t target, unsigned long long limit, int* broken) {
   if (threadIdx.x == 0) {
@@ -194,7 +188,7 @@ __device__ inline void prefetch_range(const uint8_t* from, uint32_t bytes, uint3
 // Where a block's time goes, for experiments: compile with -DHUNCH_MARKS.
 #ifdef HUNCH_MARKS
 #define HUNCH_MARK(i) \
-  if (threadIdx.x == 0 && blockIdx.x == 5) t.marks[b.stage_index * kMarks + (i)] = clock64()
+  if (threadIdx.x == 0 && blockIdx.x == 5) t.marks[b.at * kMarks + (i)] = clock64()
 // What a wait takes, added up in a variable.
 #define HUNCH_TIMED(sum, wait) [&] { const long long began = clock64(); const auto result = wait; sum += clock64() - began; return result; }()
 #else

@@ -5,35 +5,30 @@
 
 namespace hunch::cuda {
 
-// Adds each of R numbers over the warp; the sum of number i ends in the lanes [32 / R * i, 32 / R * (i + 1)).
-template <uint32_t R>
-__device__ inline float reduce(const float (&a)[R], uint32_t lane) {
-  if constexpr (R == 1) return warp_sum(a[0]);
-  else if constexpr (R == 2) {
-    const bool up = lane & 16;
-    float v = (up ? a[1] : a[0]) + __shfl_xor_sync(~0u, up ? a[0] : a[1], 16);
-    for (int o = 8; o; o >>= 1) v += __shfl_xor_sync(~0u, v, o);
-    return v;
-  } else {
-    const bool up = lane & 16, mid = lane & 8;
-    const float x = (up ? a[2] : a[0]) + __shfl_xor_sync(~0u, up ? a[0] : a[2], 16);
-    const float y = (up ? a[3] : a[1]) + __shfl_xor_sync(~0u, up ? a[1] : a[3], 16);
-    float v = (mid ? y : x) + __shfl_xor_sync(~0u, mid ? x : y, 8);
-    for (int o = 4; o; o >>= 1) v += __shfl_xor_sync(~0u, v, o);
-    return v;
-  }
+__device__ inline void release(Block& b, uint32_t slot, uint32_t arrivals) {
+  __syncwarp();
+  if (threadIdx.x % 32 == 0) arrive_gate(&b.empty[slot], arrivals);
 }
 
-// The tiles of a run of rows that fall to one warp.
+// What the warp that asks has worked out for the next rows. All threads take it; finish() behind the next sync.
+__device__ inline Order take_order(Block& b) {
+  const uint32_t k = b.order_at, at = k % kOrders;
+  if (!pass(&b.order_full[at], k / kOrders & 1, &b.broken)) return {0, 0, 0, 0, 0, 0, 1, 0};
+  return b.order[at];
+}
+__device__ inline void finish_order(Block& b) {
+  if (threadIdx.x != 0) return;
+  arrive_gate(&b.order_empty[b.order_at % kOrders]);
+  b.order_at++;
+}
+
+// The tiles of a run of rows that fall to one warp: from tile `first` on.
 struct Turn {
   uint32_t slot, parity;
   uint32_t group, part, tile;  // which rows, which part of the columns, and which tile of the run
-  // From tile `first` on, every kWarps-th.
-  __device__ Turn(const Token& t, const Block& b, uint32_t first, uint32_t parts) {
-    slot = b.next_slot + first, parity = b.next_parity;
-    if (slot >= t.slots) slot -= t.slots, parity ^= 1;
-    tile = first;
-    group = parts == 1 ? first : divided(first, parts), part = first - group * parts;
+  __device__ Turn(const Token& t, uint32_t slot, uint32_t parity, uint32_t first, uint32_t parts) : slot(slot + first), parity(parity), group(first), part(0), tile(first) {
+    if (this->slot >= t.slots) this->slot -= t.slots, this->parity ^= 1;
+    if (parts > 1) group = divided(first, parts), part = first - group * parts;
   }
   __device__ void step(const Token& t, uint32_t by, uint32_t parts) {
     slot += by;
@@ -47,93 +42,120 @@ struct Turn {
     while (part >= parts) part -= parts, group++;
   }
 };
-// All threads, behind a sync: the ring moved on by so many tiles. Seen after the next sync.
-__device__ inline void move_on(const Token& t, Block& b, uint32_t tiles) {
-  if (threadIdx.x != 0) return;
-  const uint32_t at = b.next_slot + tiles, rounds = divided(at, t.slots);
-  b.next_slot = at - rounds * t.slots, b.next_parity ^= rounds & 1;
-  b.next_warp = (b.next_warp + tiles) % kWarps;
-}
-__device__ inline void release(Block& b, uint32_t slot, uint32_t arrivals) {
-  __syncwarp();
-  if (threadIdx.x % 32 == 0) arrive_gate(&b.empty[slot], arrivals);
-}
 
-template <Format F, uint32_t R>
-__device__ inline void dot_rows(const uint8_t* tile, uint32_t pitch, uint32_t rows, uint32_t pieces, uint32_t chunk0, const Vector& vector, uint32_t lane, float* sums, uint32_t sums_step) {
-  const uint32_t full = pieces / 32, rest = pieces % 32, sides = pieces * (16 * planes(F)) + lane * side_bytes(F);
-#pragma unroll 1
-  for (uint32_t r0 = 0; r0 < rows; r0 += R) {
-    const uint8_t* row[R];
-#pragma unroll
-    for (uint32_t r = 0; r < R; r++) row[r] = tile + min(r0 + r, rows - 1) * pitch + lane * 16;
-    float acc[R];
-#pragma unroll
-    for (uint32_t r = 0; r < R; r++) acc[r] = 0;
-    uint32_t at = 0, side = sides - lane * 16;
-#pragma unroll 1
-    for (uint32_t c = 0; c < full; c++) {
-      Loaded<F> piece[R];
-      Piece<is_float(F)> x;
-      x.load(vector, chunk0 + c, lane);
-#pragma unroll
-      for (uint32_t r = 0; r < R; r++) piece[r].load(row[r] + at, 512, row[r] + side);
-#pragma unroll
-      for (uint32_t r = 0; r < R; r++) acc[r] = dot<F>(piece[r], x, acc[r]);
-      at += 512 * planes(F), side += 32 * side_bytes(F);
-    }
-    if (lane < rest) {
-      Piece<is_float(F)> x;
-      x.load(vector, chunk0 + full, lane);
-#pragma unroll
-      for (uint32_t r = 0; r < R; r++) {
-        Loaded<F> piece;
-        piece.load(row[r] + full * (512 * planes(F)), rest * 16, row[r] + sides - lane * 16 + full * (32 * side_bytes(F)));
-        acc[r] = dot<F>(piece, x, acc[r]);
-      }
-    }
-    __syncwarp();
-    const float v = reduce<R>(acc, lane);
-    constexpr uint32_t each = 32 / R;
-    if (lane % each == 0 && r0 + lane / each < rows) sums[(r0 + lane / each) * sums_step] = v;
+// Adds each of R numbers over the warp until eight lanes are left that hold a part of it: of number i the lanes that have lane / 8 == i (4), lane / 16 == i and no
+// 8 (2), or lane < 8 (1) write theirs to to[i * step + lane % 8]. sum_of() adds the eight, where one thread has a row to itself.
+template <uint32_t R>
+__device__ inline void add_lanes(const float (&a)[R], uint32_t lane, uint32_t rows, float* to, uint32_t step) {
+  const bool up = lane & 16, mid = lane & 8;
+  float v;
+  if constexpr (R == 4) {
+    const float x = (up ? a[2] : a[0]) + __shfl_xor_sync(~0u, up ? a[0] : a[2], 16);
+    const float y = (up ? a[3] : a[1]) + __shfl_xor_sync(~0u, up ? a[1] : a[3], 16);
+    v = (mid ? y : x) + __shfl_xor_sync(~0u, mid ? x : y, 8);
+    if (lane / 8 < rows) to[lane / 8 * step + lane % 8] = v;
+  } else if constexpr (R == 2) {
+    v = (up ? a[1] : a[0]) + __shfl_xor_sync(~0u, up ? a[0] : a[1], 16);
+    v += __shfl_xor_sync(~0u, v, 8);
+    if (!mid && lane / 16 < rows) to[lane / 16 * step + lane % 8] = v;
+  } else {
+    v = a[0] + __shfl_xor_sync(~0u, a[0], 16);
+    v += __shfl_xor_sync(~0u, v, 8);
+    if (lane < 8) to[lane] = v;
   }
 }
 
-// b.sums[i * parts + part] of rows i < count, which are `tiles` of the ring.
-template <Format F, uint32_t R>
-__device__ __noinline__ void multiply_tiles(const Token& t, Block& b, const Tiles& tiles, uint32_t pieces, uint32_t count, uint32_t total) {
-  HUNCH_SHARED(t), HUNCH_SHARED(b), HUNCH_SHARED(tiles);
-  const uint32_t lane = threadIdx.x % 32, warp = threadIdx.x / 32, parts = tiles.parts, rows_in = tiles.rows, part_pieces = tiles.part_pieces;
+// R rows and U chunks of them at a time: that many pieces are on their way from shared memory together, since two warps a scheduler hide little.
+template <Format F, uint32_t R, uint32_t U>
+__device__ inline void dot_rows(const uint8_t* tile, uint32_t pitch, uint32_t rows, uint32_t pieces, uint32_t chunk0, const Vector& vector, uint32_t lane, float* sums, uint32_t step) {
+  constexpr uint32_t kPlanes = 512 * planes(F), kSides = 32 * side_bytes(F);
+  const uint32_t full = pieces / 32, sides = pieces * (16 * planes(F)) + lane * side_bytes(F);
+#pragma unroll 1
+  for (uint32_t r0 = 0; r0 < rows; r0 += R) {
+    const uint8_t *plane[R], *side[R];
+    float acc[U][R];
+#pragma unroll
+    for (uint32_t r = 0; r < R; r++) {
+      const uint8_t* row = tile + min(r0 + r, rows - 1) * pitch;
+      plane[r] = row + lane * 16, side[r] = row + sides;
+#pragma unroll
+      for (uint32_t u = 0; u < U; u++) acc[u][r] = 0;
+    }
+    uint32_t c = 0;
+#pragma unroll 1
+    for (; c + U <= full; c += U) {
+      Loaded<F> piece[U][R];
+      Piece<is_float(F)> x[U];
+#pragma unroll
+      for (uint32_t u = 0; u < U; u++) {
+        x[u].load(vector, chunk0 + c + u, lane);
+#pragma unroll
+        for (uint32_t r = 0; r < R; r++) piece[u][r].load(plane[r] + u * kPlanes, 512, side[r] + u * kSides);
+      }
+      __syncwarp();  // all of them are asked for before the first is used
+#pragma unroll
+      for (uint32_t r = 0; r < R; r++) plane[r] += U * kPlanes, side[r] += U * kSides;
+#pragma unroll
+      for (uint32_t u = 0; u < U; u++)
+#pragma unroll
+        for (uint32_t r = 0; r < R; r++) acc[u][r] = dot<F>(piece[u][r], x[u], acc[u][r]);
+    }
+#pragma unroll 1
+    for (; c * 32 < pieces; c++) {
+      const uint32_t here = min(32u, pieces - c * 32);
+      if (lane < here) {
+        Piece<is_float(F)> x;
+        Loaded<F> piece[R];
+        x.load(vector, chunk0 + c, lane);
+#pragma unroll
+        for (uint32_t r = 0; r < R; r++) piece[r].load(plane[r], here * 16, side[r]);
+#pragma unroll
+        for (uint32_t r = 0; r < R; r++) acc[0][r] = dot<F>(piece[r], x, acc[0][r]);
+      }
+#pragma unroll
+      for (uint32_t r = 0; r < R; r++) plane[r] += kPlanes, side[r] += kSides;
+    }
+    __syncwarp();
+#pragma unroll
+    for (uint32_t u = 1; u < U; u++)
+#pragma unroll
+      for (uint32_t r = 0; r < R; r++) acc[0][r] += acc[u][r];
+    add_lanes<R>(acc[0], lane, rows - r0, sums + r0 * step, step);
+  }
+}
+
+template <Format F, uint32_t R, uint32_t U>
+__device__ inline void run_rows(const Token& t, Block& b, const Tiles& tiles, uint32_t pieces, uint32_t slot, uint32_t parity, uint32_t count, uint32_t total) {
+  const uint32_t lane = threadIdx.x % 32, parts = tiles.parts, rows_in = tiles.rows, part_pieces = tiles.part_pieces;
   const Vector vector = vector_of(t);
   const uint8_t* ring = shared_memory() + t.at_ring;
 #ifdef HUNCH_MARKS
   long long waited = 0;
 #endif
 #pragma unroll 1
-  for (Turn turn(t, b, (warp - b.next_warp) % kWarps, parts); turn.tile < total; turn.step(t, kWarps, parts)) {
-    if (!HUNCH_TIMED(waited, pass(&b.full[turn.slot], turn.parity, &b.broken))) return;
+  for (Turn turn(t, slot, parity, threadIdx.x / 32, parts); turn.tile < total; turn.step(t, kWarps, parts)) {
     const uint32_t row0 = turn.group * rows_in, first = turn.part * part_pieces, here = min(part_pieces, pieces - first);
-    dot_rows<F, R>(ring + turn.slot * t.slot_bytes, (here * piece_bytes(F) + 15) / 16 * 16, min(rows_in, count - row0), here, first / 32, vector, lane, b.sums + row0 * parts + turn.part, parts);
+    if (!HUNCH_TIMED(waited, pass(&b.full[turn.slot], turn.parity, &b.broken))) return;
+    dot_rows<F, R, U>(ring + turn.slot * t.slot_bytes, (here * piece_bytes(F) + 15) / 16 * 16, min(rows_in, count - row0), here, first / 32, vector, lane, b.sums + (row0 * parts + turn.part) * kLanes, parts * kLanes);
     release(b, turn.slot, kWarps);
   }
 #ifdef HUNCH_MARKS
-  if (threadIdx.x == 0 && blockIdx.x == 5) t.marks[b.stage_index * kMarks + 8] = waited;
+  if (threadIdx.x == 0 && blockIdx.x == 5) t.marks[b.at * kMarks + 8] = waited;
 #endif
 }
 
 // The same of rows in which only the columns of the heads that are kept were read; the vector holds these alone, side by side.
 template <Format F>
-__device__ __noinline__ void multiply_heads(const Token& t, Block& b, const Matrix& m, uint32_t total) {
-  HUNCH_SHARED(t), HUNCH_SHARED(b), HUNCH_SHARED(m);
-  const uint32_t lane = threadIdx.x % 32, warp = threadIdx.x / 32, pieces = m.pieces;
+__device__ inline void run_head_rows(const Token& t, Block& b, uint32_t pieces, uint32_t slot, uint32_t parity, uint32_t total) {
+  const uint32_t lane = threadIdx.x % 32;
   const uint32_t each = t.head_width / piece_columns(F), used = b.kept[0] * each;
   const Vector vector = vector_of(t);
   const uint8_t* ring = shared_memory() + t.at_ring;
 #pragma unroll 1
-  for (Turn turn(t, b, (warp - b.next_warp) % kWarps, 1); turn.tile < total; turn.step(t, kWarps, 1)) {
+  for (Turn turn(t, slot, parity, threadIdx.x / 32, 1); turn.tile < total; turn.step(t, kWarps, 1)) {
     if (!pass(&b.full[turn.slot], turn.parity, &b.broken)) return;
     const uint8_t* row = ring + turn.slot * t.slot_bytes;
-    float sum = 0;
+    float sum[1] = {0};
 #pragma unroll 1
     for (uint32_t v = lane; v < used; v += 32) {
       const uint32_t h = divided(v, each), p = b.kept[1 + h] * each + (v - h * each);
@@ -141,37 +163,64 @@ __device__ __noinline__ void multiply_heads(const Token& t, Block& b, const Matr
       x.load(vector, v / 32, lane);
       Loaded<F> piece;
       piece.load(row + plane_at<F>(p), plane_step(p, pieces), row + side_at<F>(p, pieces));
-      sum = dot<F>(piece, x, sum);
+      sum[0] = dot<F>(piece, x, sum[0]);
     }
     __syncwarp();
-    sum = warp_sum(sum);
-    if (lane == 0) b.sums[turn.tile] = sum;
+    add_lanes<1>(sum, lane, 1, b.sums + turn.tile * kLanes, kLanes);
     release(b, turn.slot, kWarps);
   }
 }
 
-// Rows of one matrix, as many at a time as there is room for sums; done(first, n, parts) makes something of b.sums[i * parts + part] of rows first + i, i < n.
-template <class Done>
-__device__ inline void multiply(const Token& t, Block& b, const Matrix& m, const Tiles& tiles, uint32_t count, bool heads, Done&& done) {
-  // An even number of groups, so that pairs stay together.
-  const uint32_t per = heads ? kSums : divided(kSums, tiles.rows * tiles.parts) / 2 * 2 * tiles.rows;
+// What an order names, into b.sums: kLanes numbers for each part of each row's columns.
+__device__ __noinline__ void run_tiles(const Token& t, Block& b, const Matrix& m, const Tiles& tiles, uint32_t slot, uint32_t parity, uint32_t count, uint32_t total) {
+  HUNCH_SHARED(t), HUNCH_SHARED(b), HUNCH_SHARED(tiles), HUNCH_SHARED(m);
+  const uint32_t rows = tiles.rows, pieces = m.pieces;
+  with_format(m.format, [&](auto tag) {
+    constexpr Format F = decltype(tag)::value;
+    if (rows > 2) run_rows<F, 4, 1>(t, b, tiles, pieces, slot, parity, count, total);
+    else if (rows == 2) run_rows<F, 2, 2>(t, b, tiles, pieces, slot, parity, count, total);
+    else run_rows<F, 1, 4>(t, b, tiles, pieces, slot, parity, count, total);
+  });
+}
+__device__ __noinline__ void run_head_tiles(const Token& t, Block& b, const Matrix& m, uint32_t slot, uint32_t parity, uint32_t total) {
+  HUNCH_SHARED(t), HUNCH_SHARED(b), HUNCH_SHARED(m);
+  with_format(m.format, [&](auto tag) { run_head_rows<decltype(tag)::value>(t, b, m.pieces, slot, parity, total); });
+}
+
+// Sum of row i of the rows that an order named.
+__device__ inline float sum_of(const Block& b, uint32_t i, uint32_t parts) {
+  const float4* from = reinterpret_cast<const float4*>(b.sums) + i * parts * (kLanes / 4);
+  float4 v = from[0], w = from[1];
 #pragma unroll 1
-  for (uint32_t first = 0; first < count; first += per) {
-    const uint32_t n = min(per, count - first), total = heads ? n : tiles_of(tiles, n);
-    with_format(m.format, [&](auto tag) {
-      constexpr Format F = decltype(tag)::value;
-      if (heads) multiply_heads<F>(t, b, m, total);
-      else if (tiles.rows >= 4 && planes(F) == 1 && F != Format::fives) multiply_tiles<F, planes(F) == 1 && F != Format::fives ? 4 : 2>(t, b, tiles, m.pieces, n, total);
-      else if (tiles.rows >= 2) multiply_tiles<F, 2>(t, b, tiles, m.pieces, n, total);
-      else multiply_tiles<F, 1>(t, b, tiles, m.pieces, n, total);
-    });
+  for (uint32_t p = 1; p < parts; p++) {
+    const float4 x = from[2 * p], y = from[2 * p + 1];
+    v.x += x.x, v.y += x.y, v.z += x.z, v.w += x.w, w.x += y.x, w.y += y.y, w.z += y.z, w.w += y.w;
+  }
+  return (v.x + v.y + (v.z + v.w)) + (w.x + w.y + (w.z + w.w));
+}
+
+// The block's rows of one matrix, as many at a time as there is room for sums; done(order, parts, early(order)) makes something of sum_of(b, i, parts), i < order.count.
+// What `early` gives a thread is on its way while rows are multiplied.
+struct Nothing {
+  __device__ float operator()(const Order&) const { return 0; }
+};
+template <class Done, class Early = Nothing>
+__device__ inline void multiply(const Token& t, Block& b, const Matrix& m, const Tiles& tiles, bool heads, Done&& done, Early&& early = Early()) {
+  bool last;
+#pragma unroll 1
+  do {
+    const Order order = take_order(b);
+    const float before = early(order);
+    if (heads) run_head_tiles(t, b, m, order.slot, order.parity, order.total);
+    else run_tiles(t, b, m, tiles, order.slot, order.parity, order.count, order.total);
     sync();
     HUNCH_MARK(4);
-    move_on(t, b, total);
-    done(first, n, heads ? 1u : tiles.parts);
+    finish_order(b);
+    done(order, heads ? 1u : tiles.parts, before);
     sync();
     HUNCH_MARK(5);
-  }
+    last = order.last;
+  } while (!last);
 }
 
 }  // namespace hunch::cuda

@@ -8,7 +8,7 @@ namespace hunch::cuda {
 
 // sums[] += gates[i] * down row i, i < count. Warps are divided into groups: a group's warps lie side by side over the columns and take a tile together.
 template <Format F>
-__device__ __noinline__ void add_down(const Token& t, Block& b, const Stage& s, uint32_t count) {
+__device__ __noinline__ void add_down(const Token& t, Block& b, const Stage& s, uint32_t slot, uint32_t parity, uint32_t count, uint32_t total) {
   HUNCH_SHARED(t), HUNCH_SHARED(b), HUNCH_SHARED(s);
   const Matrix& m = s.down;
   const Tiles& tiles = s.down_tiles;
@@ -22,10 +22,9 @@ __device__ __noinline__ void add_down(const Token& t, Block& b, const Stage& s, 
   for (uint32_t k = 0; k < kPieces; k++)
 #pragma unroll
     for (uint32_t i = 0; i < columns; i++) acc[k][i] = 0;
-  const uint32_t total = tiles_of(tiles, count);
   const uint8_t* ring = shared_memory() + t.at_ring;
 #pragma unroll 1
-  for (Turn turn(t, b, group, parts); turn.tile < total; turn.step(t, groups, parts)) {
+  for (Turn turn(t, slot, parity, group, parts); turn.tile < total; turn.step(t, groups, parts)) {
     if (!pass(&b.full[turn.slot], turn.parity, &b.broken)) return;
     const uint8_t* tile = ring + turn.slot * t.slot_bytes;
     const uint32_t first = turn.part * tiles.part_pieces, here = min(tiles.part_pieces, pieces - first), row0 = turn.group * tiles.rows, rows = min(tiles.rows, count - row0);
@@ -63,42 +62,43 @@ __device__ __noinline__ void add_down(const Token& t, Block& b, const Stage& s, 
     }
   }
   sync();
-  move_on(t, b, total);
 }
 
 // Behind ready() and this stage's segments.
 __device__ __noinline__ void run_neurons(const Token& t, Block& b, const Stage& s) {
   HUNCH_SHARED(t), HUNCH_SHARED(b), HUNCH_SHARED(s);
-  const uint2 mine = own_neurons(s.down.rows);
   const bool all = s.neurons == 2, zeros = s.act == Act::relu || s.act == Act::drelu;
-  const uint32_t count = all ? mine.y - mine.x : b.own_count;
-  if (threadIdx.x == 0 && s.neurons_counted && count) atomicAdd(s.neurons_counted, (unsigned long long)count);
-  const auto bias = [&](uint32_t i) { return s.up_bias ? s.up_bias[mine.x + (all ? i : b.own[i])] : 0.0f; };
+  const auto bias = [&](const Order& o, uint32_t i) { return s.up_bias ? s.up_bias[o.begin + (all ? i : b.own[i])] : 0.0f; };
   const float threshold = s.thresholds[0];
   if (s.neurons == 1 && s.gated) {
-    multiply(t, b, s.up, s.up_tiles, count, false, [&](uint32_t first, uint32_t n, uint32_t parts) {
-      for (uint32_t i = threadIdx.x; i < n; i += kThreads) b.gates[first + i] = gated(s.act, b.gates[first + i], sum_of(b, i, parts) + bias(first + i));
+    multiply(t, b, s.up, s.up_tiles, false, [&](const Order& o, uint32_t parts, float) {
+      for (uint32_t i = o.first + threadIdx.x; i < o.first + o.count; i += kThreads) b.gates[i] = gated(s.act, b.gates[i], sum_of(b, i - o.first, parts) + bias(o, i));
     });
   } else if (s.neurons == 1) {
-    for (uint32_t i = threadIdx.x; i < count; i += kThreads) b.gates[i] = activate(s.act, b.gates[i]);
+    for (uint32_t i = threadIdx.x; i < b.own_count; i += kThreads) b.gates[i] = activate(s.act, b.gates[i]);
     sync();
   } else if (s.gated) {
-    multiply(t, b, s.first, s.first_tiles, 2 * count, false, [&](uint32_t first, uint32_t n, uint32_t parts) {
-      for (uint32_t i = threadIdx.x; i < n / 2; i += kThreads) {
-        const uint32_t j = first / 2 + i;
-        const float gate = sum_of(b, 2 * i, parts), up = sum_of(b, 2 * i + 1, parts) + bias(j);
+    multiply(t, b, s.first, s.first_tiles, false, [&](const Order& o, uint32_t parts, float) {
+      for (uint32_t i = threadIdx.x; i < o.count / 2; i += kThreads) {
+        const uint32_t j = o.first / 2 + i;
+        const float gate = sum_of(b, 2 * i, parts), up = sum_of(b, 2 * i + 1, parts) + bias(o, j);
         b.gates[j] = all || (zeros ? gate : fabsf(activate(s.act, gate))) > threshold ? gated(s.act, gate, up) : 0;
       }
     });
   } else {
-    multiply(t, b, s.first, s.first_tiles, count, false, [&](uint32_t first, uint32_t n, uint32_t parts) {
-      for (uint32_t i = threadIdx.x; i < n; i += kThreads) {
-        const float up = sum_of(b, i, parts) + bias(first + i), h = activate(s.act, up);
-        b.gates[first + i] = all || (s.act == Act::relu ? up : fabsf(h)) > threshold ? h : 0;
+    multiply(t, b, s.first, s.first_tiles, false, [&](const Order& o, uint32_t parts, float) {
+      for (uint32_t i = o.first + threadIdx.x; i < o.first + o.count; i += kThreads) {
+        const float up = sum_of(b, i - o.first, parts) + bias(o, i), h = activate(s.act, up);
+        b.gates[i] = all || (s.act == Act::relu ? up : fabsf(h)) > threshold ? h : 0;
       }
     });
   }
-  if (count > 0) with_format(s.down.format, [&](auto tag) { add_down<decltype(tag)::value>(t, b, s, count); });
+  const Order o = take_order(b);
+  const uint32_t count = o.count;
+  if (threadIdx.x == 0 && s.neurons_counted && count) atomicAdd(s.neurons_counted, (unsigned long long)count);
+  if (count > 0) with_format(s.down.format, [&](auto tag) { add_down<decltype(tag)::value>(t, b, s, o.slot, o.parity, count, o.total); });
+  else sync();
+  finish_order(b);
   const float* sums = reinterpret_cast<const float*>(shared_memory() + t.at_acc);
   const uint32_t columns = piece_columns(s.down.format), pieces = s.down.pieces;
   float* part = s.partials + (size_t)blockIdx.x * t.width;

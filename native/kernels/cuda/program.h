@@ -18,11 +18,13 @@ constexpr uint32_t kWarps = 8;           // that compute; one more asks for weig
 constexpr uint32_t kThreads = kWarps * 32;
 constexpr uint32_t kBlockThreads = kThreads + 32;
 constexpr uint32_t kHeld = 4;            // groups of four columns of a stage's vector that a thread holds at once
-constexpr uint32_t kSums = 2048;         // floats of a block for sums of rows by part of the columns
+constexpr uint32_t kLanes = 8;            // lanes of a warp that hold a part of a row's sum
+constexpr uint32_t kSums = 2048;         // floats of a block for sums of rows by part of the columns and lane
 constexpr uint32_t kMaxSegments = 4;
 constexpr uint32_t kMaxHeadWidth = 256;
 constexpr uint32_t kMaxHeads = 256;
-constexpr uint32_t kMaxSlots = 2 * kWarps;  // of a block's ring: a warp has one to work on and one that fills
+constexpr uint32_t kMaxSlots = 32;       // of a block's ring
+constexpr uint32_t kOrders = 16;         // runs of rows that the warp that asks is ahead, at most
 constexpr uint32_t kStageSlots = 8;      // stages that a block knows of at once
 constexpr uint32_t kOwn = 2048;          // most neurons of a layer that belong to one block
 constexpr uint32_t kMaxWidth = 8192;    // of a model whose MLPs run by neuron
@@ -85,6 +87,7 @@ struct Tiles {
   uint32_t part_pieces;  // of every part but the last
   uint32_t row_bytes;    // a multiple of 16
   uint32_t run;          // rows that lie side by side in memory: 0 = all, 2 = a neuron's gate and up, 1 = none
+  uint32_t pass;         // rows whose sums have room at once; even
 };
 
 struct Segment {
@@ -139,7 +142,11 @@ struct HostShared {
   unsigned long long limit_ns;   // that the kernel waits for an answer
 };
 
+// What the walk calls: a vector times some matrices, attention, or whatever else the stage says.
+enum class Kind : uint32_t { plain, attention, other };
+
 struct alignas(16) Stage {
+  Kind kind;
   // The vector that the stage multiplies.
   Source source;
   Way way;

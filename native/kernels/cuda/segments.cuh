@@ -5,13 +5,6 @@
 
 namespace hunch::cuda {
 
-__device__ inline float sum_of(const Block& b, uint32_t i, uint32_t parts) {
-  float v = b.sums[i * parts];
-#pragma unroll 1
-  for (uint32_t p = 1; p < parts; p++) v += b.sums[i * parts + p];
-  return v;
-}
-
 // Appends, in order, those of the block's neurons [first, first + count) that `keep` says to keep: a vote and a prefix sum, no atomics, so that the order never varies.
 template <class Keep>
 __device__ inline void append(Block& b, uint32_t first, uint32_t count, Keep&& keep) {
@@ -48,31 +41,37 @@ __device__ __noinline__ void run_scores(const Token& t, Block& b, const Stage& s
   const Scores& c = s.scores;
   short_vector(t, c.hidden, c.rank, c.relu);
   begin_list(b);
-  const uint2 mine = own_neurons(c.matrix.rows);
   const float threshold = s.thresholds[1];
-  multiply(t, b, c.matrix, c.tiles, mine.y - mine.x, false, [&](uint32_t first, uint32_t n, uint32_t parts) {
-    append(b, first, n, [&](uint32_t i, float&) { return sum_of(b, i, parts) + c.bias[mine.x + first + i] > threshold; });
+  multiply(t, b, c.matrix, c.tiles, false, [&](const Order& o, uint32_t parts, float) {
+    append(b, o.first, o.count, [&](uint32_t i, float&) { return sum_of(b, i, parts) + c.bias[o.begin + o.first + i] > threshold; });
   });
   end_list(b);
 }
 
 // The neurons of this block whose gate lets enough through.
-__device__ __noinline__ void run_gates(const Token& t, Block& b, const Stage& s, const Segment& g, uint32_t begin, uint32_t count) {
+__device__ __noinline__ void run_gates(const Token& t, Block& b, const Stage& s, const Segment& g) {
   HUNCH_SHARED(t), HUNCH_SHARED(b), HUNCH_SHARED(s), HUNCH_SHARED(g);
   begin_list(b);
   const bool zeros = s.act == Act::relu || s.act == Act::drelu;
   const float* bias = s.gated ? nullptr : s.up_bias;
   const float threshold = s.thresholds[0];
-  multiply(t, b, g.matrix, g.tiles, count, false, [&](uint32_t first, uint32_t n, uint32_t parts) {
-    append(b, first, n, [&](uint32_t i, float& v) {
-      v = sum_of(b, i, parts) + (bias ? bias[begin + first + i] : 0);
+  multiply(t, b, g.matrix, g.tiles, false, [&](const Order& o, uint32_t parts, float) {
+    append(b, o.first, o.count, [&](uint32_t i, float& v) {
+      v = sum_of(b, i, parts) + (bias ? bias[o.begin + o.first + i] : 0);
       return (zeros ? v : fabsf(activate(s.act, v))) > threshold;
     });
   });
   end_list(b);
 }
 
-__device__ inline void epilogue(const Token& t, Block& b, const Stage& s, const Segment& g, uint32_t begin, uint32_t count, uint32_t parts) {
+// What a thread's first sum is added to.
+__device__ inline float added(const Segment& g, const Order& o) {
+  const uint32_t r = o.begin + o.first + threadIdx.x;
+  if (g.by_heads || g.epilogue == Epilogue::gate || threadIdx.x >= o.count) return 0;
+  return (g.bias ? g.bias[r] : 0) + (g.epilogue == Epilogue::add ? g.out[r] : 0);
+}
+__device__ inline void epilogue(const Token& t, Block& b, const Stage& s, const Segment& g, const Order& o, uint32_t parts, float before) {
+  const uint32_t begin = o.begin + o.first, count = o.count;
   if (g.epilogue == Epilogue::gate) {
 #pragma unroll 1
     for (uint32_t i = threadIdx.x; i < count / 2; i += kThreads) {
@@ -87,10 +86,12 @@ __device__ inline void epilogue(const Token& t, Block& b, const Stage& s, const 
     if (g.by_heads) {
       const uint32_t h = divided(r, t.head_width);
       r = b.kept[1 + h] * t.head_width + (r - h * t.head_width);
+      before = g.bias ? g.bias[r] : 0;
+    } else if (i >= kThreads) {
+      before = (g.bias ? g.bias[r] : 0) + (g.epilogue == Epilogue::add ? g.out[r] : 0);
     }
-    const float v = sum_of(b, i, parts) + (g.bias ? g.bias[r] : 0);
-    if (g.epilogue == Epilogue::add) g.out[r] += v;
-    else g.out[r] = g.epilogue == Epilogue::activate ? activate(s.act, v) : v;
+    const float v = sum_of(b, i, parts) + before;
+    g.out[r] = g.epilogue == Epilogue::activate ? activate(s.act, v) : v;
   }
 }
 
@@ -129,13 +130,13 @@ struct Best {
 };
 
 // The output head: this block's rows, what is best among them, and the sum of exponentials.
-__device__ __noinline__ void run_logits(const Token& t, Block& b, const Segment& g, uint32_t begin, uint32_t count) {
+__device__ __noinline__ void run_logits(const Token& t, Block& b, const Segment& g) {
   HUNCH_SHARED(t), HUNCH_SHARED(b), HUNCH_SHARED(g);
   Best best;
-  multiply(t, b, g.matrix, g.tiles, count, false, [&](uint32_t first, uint32_t n, uint32_t parts) {
+  multiply(t, b, g.matrix, g.tiles, false, [&](const Order& o, uint32_t parts, float) {
 #pragma unroll 1
-    for (uint32_t i = threadIdx.x; i < n; i += kThreads) {
-      const uint32_t r = begin + first + i;
+    for (uint32_t i = threadIdx.x; i < o.count; i += kThreads) {
+      const uint32_t r = o.begin + o.first + i;
       const float v = sum_of(b, i, parts) + (g.bias ? g.bias[r] : 0);
       g.out[r] = v;
       best.add(v, (int)r);
@@ -159,15 +160,9 @@ __device__ __noinline__ void run_segments(const Token& t, Block& b, const Stage&
 #pragma unroll 1
   for (uint32_t i = 0; i < s.segments; i++) {
     const Segment& g = s.segment[i];
-    const uint2 mine = own_rows(t, b, g, i);
-    const uint32_t count = mine.y - mine.x;
-    if (g.epilogue == Epilogue::logits) {
-      run_logits(t, b, g, mine.x, count);
-    } else if (g.epilogue == Epilogue::select) {
-      run_gates(t, b, s, g, mine.x, count);
-    } else {
-      multiply(t, b, g.matrix, g.tiles, count, s.source == Source::attention && s.kept_heads, [&](uint32_t first, uint32_t n, uint32_t parts) { epilogue(t, b, s, g, mine.x + first, n, parts); });
-    }
+    if (g.epilogue == Epilogue::logits) run_logits(t, b, g);
+    else if (g.epilogue == Epilogue::select) run_gates(t, b, s, g);
+    else multiply(t, b, g.matrix, g.tiles, s.source == Source::attention && s.kept_heads, [&](const Order& o, uint32_t parts, float before) { epilogue(t, b, s, g, o, parts, before); }, [&](const Order& o) { return added(g, o); });
   }
 }
 

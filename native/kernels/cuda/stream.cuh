@@ -13,6 +13,7 @@ struct Stream {
   const uint32_t lane = threadIdx.x % 32;
   uint32_t slot = 0, parity = 0;  // of the next tile
   uint32_t on_way = 1;            // tiles that may be on their way at once
+  uint32_t orders = 0;            // so far
 
   __device__ uint8_t* place() const { return shared_memory() + t.at_ring + slot * t.slot_bytes; }
 #ifdef HUNCH_MARKS
@@ -108,8 +109,29 @@ struct Stream {
     return true;
   }
 
-  // `count` rows of a matrix. False: the kernel is ending.
+  // The computing warps' order for the rows that are asked for next. False: the kernel is ending.
+  __device__ bool order(uint32_t begin, uint32_t first, uint32_t count, uint32_t tiles, bool last, uint32_t all) {
+    const uint32_t at = orders % kOrders;
+    if (!pass(&b.order_empty[at], (orders / kOrders & 1) ^ 1, &b.broken)) return false;
+    if (lane == 0) {
+      b.order[at] = {begin, first, count, tiles, slot, parity, last, all};
+      arrive_gate(&b.order_full[at]);
+    }
+    __syncwarp();
+    orders++;
+    return true;
+  }
+
+  // `count` rows of a matrix, in as many passes as its sums need. False: the kernel is ending.
   __device__ bool rows(const Matrix& m, const Tiles& tiles, Rows which, uint32_t count) {
+    for (uint32_t first = 0;;) {
+      const uint32_t n = min(tiles.pass, count - first);
+      which.first = first;
+      if (!order(which.begin, first, n, tiles_of(tiles, n), first + n >= count, count) || !ask(m, tiles, which, n)) return false;
+      if ((first += n) >= count) return true;
+    }
+  }
+  __device__ bool ask(const Matrix& m, const Tiles& tiles, Rows which, uint32_t count) {
     if (count == 0) return true;
     if (tiles.run == 0 && tiles.parts == 1) return whole(row_of(m, which(0)), tiles.rows * tiles.row_bytes, count * tiles.row_bytes);
     if (tiles.parts == 1) return apart(m, tiles, which, count, tiles.run == 2 && tiles.rows > 1 ? 2 : 1);
@@ -137,9 +159,12 @@ struct Stream {
   __device__ bool rows_of_heads(const Matrix& m, const Tiles& tiles, uint32_t begin, uint32_t count) {
     const uint32_t each = t.head_width / piece_columns(m.format), used = b.kept[0] * each;
     const uint32_t sides = m.pieces * 16 * planes(m.format), end = tiles.row_bytes;
+    constexpr uint32_t kMost = kSums / kLanes;
     pace(max(16u, used * 16 * planes(m.format) + end - sides));
 #pragma unroll 1
-    for (uint32_t r = 0; r < count; r++) {
+    for (uint32_t r = 0; r < count || r == 0; r++) {
+      if (r % kMost == 0 && !order(begin, r, min(kMost, count - r), min(kMost, count - r), r + kMost >= count, count)) return false;
+      if (count == 0) break;
       if (!room()) return false;
       const uint8_t* row = row_of(m, begin + r);
       uint8_t* to = place();
@@ -227,7 +252,6 @@ __device__ __noinline__ void ask_for_token(const Token& t, Block& b, int count) 
     if (s.neurons == 1) {
       if (s.gated && !stream.rows(s.up, s.up_tiles, which, n)) return;
     } else if (s.gated) {
-      if (!which.own) pairs.begin *= 2;
       if (!stream.rows(s.first, s.first_tiles, pairs, 2 * n)) return;
     } else if (!stream.rows(s.first, s.first_tiles, which, n)) {
       return;

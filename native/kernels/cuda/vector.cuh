@@ -61,79 +61,136 @@ __device__ inline float4 load4(const float* p, uint32_t c) {
   return *reinterpret_cast<const float4*>(p + c);  // lengths are multiples of 8: the host sees to it
 }
 
-// Eight threads side by side hold a block of 32 columns: its int8, scale and sum.
-__device__ __noinline__ void quantise(Vector vector, uint32_t c, float4 v, uint32_t length) {
-  float peak = fmaxf(fmaxf(fabsf(v.x), fabsf(v.y)), fmaxf(fabsf(v.z), fabsf(v.w)));
+// Eight threads side by side hold a block of 32 columns: its int8 go to the vector, its scale and sum follow (scales()). A thread's groups g0 + i kThreads go
+// together, so that none waits for another's shuffles. Whole warps come, for groups of which the first is below the length.
+template <uint32_t N>
+struct Quantised {
+  float peak[N];
+  int total[N];
+
+  // `sum` is added over the warp on the way.
+  __device__ Quantised(const Vector& vector, uint32_t g0, const float4 (&v)[N], uint32_t length, float& sum) {
+    constexpr float kRound = 12582912.0f;  // 1.5 x 2^23: a float's low bits are then the nearest integer
+    uint32_t word[N];
 #pragma unroll
-  for (int o = 4; o; o >>= 1) peak = fmaxf(peak, __shfl_xor_sync(~0u, peak, o));
-  const float to = peak > 0 ? 127.0f / peak : 0;
-  const int x = __float2int_rn(v.x * to), y = __float2int_rn(v.y * to), z = __float2int_rn(v.z * to), w = __float2int_rn(v.w * to);
-  int total = x + y + z + w;
+    for (uint32_t i = 0; i < N; i++) peak[i] = fmaxf(fmaxf(fabsf(v[i].x), fabsf(v[i].y)), fmaxf(fabsf(v[i].z), fabsf(v[i].w)));
 #pragma unroll
-  for (int o = 4; o; o >>= 1) total += __shfl_xor_sync(~0u, total, o);
-  if (c >= length) return;
-  reinterpret_cast<uint32_t*>(vector.q)[quant_place(c)] = (x & 255) | (y & 255) << 8 | (z & 255) << 16 | (uint32_t)w << 24;
-  if (c % 32 == 0) vector.d[c / 32] = {peak / 127, peak / 127 * (float)total};
+    for (int o = 4; o; o >>= 1) {
+#pragma unroll
+      for (uint32_t i = 0; i < N; i++) peak[i] = fmaxf(peak[i], __shfl_xor_sync(~0u, peak[i], o));
+      sum += __shfl_xor_sync(~0u, sum, o * 4);
+    }
+#pragma unroll
+    for (uint32_t i = 0; i < N; i++) {
+      const float to = __fdividef(127.0f, fmaxf(peak[i], 1e-30f));
+      const uint32_t x = __float_as_uint(fmaf(v[i].x, to, kRound)), y = __float_as_uint(fmaf(v[i].y, to, kRound)), z = __float_as_uint(fmaf(v[i].z, to, kRound)), w = __float_as_uint(fmaf(v[i].w, to, kRound));
+      word[i] = __byte_perm(__byte_perm(x, y, 0x0040), __byte_perm(z, w, 0x0040), 0x5410);
+      total[i] = __dp4a((int)word[i], 0x01010101, 0);
+    }
+#pragma unroll
+    for (int o = 4; o; o >>= 1) {
+#pragma unroll
+      for (uint32_t i = 0; i < N; i++) total[i] += __shfl_xor_sync(~0u, total[i], o);
+      if (o > 1) sum += __shfl_xor_sync(~0u, sum, o / 2);
+    }
+    uint32_t* const words = reinterpret_cast<uint32_t*>(vector.q) + quant_place(g0 * 4);
+#pragma unroll
+    for (uint32_t i = 0; i < N; i++)
+      if ((g0 + i * kThreads) * 4 < length) words[i * kThreads] = word[i];
+  }
+  // What was quantised is to count `factor` times.
+  __device__ void scales(const Vector& vector, uint32_t g0, uint32_t length, float factor) const {
+    if (g0 % 8) return;
+    float2* const d = vector.d + g0 / 8;
+#pragma unroll
+    for (uint32_t i = 0; i < N; i++)
+      if ((g0 + i * kThreads) * 4 < length) d[i * (kThreads / 8)] = {peak[i] * (factor / 127), peak[i] * (factor / 127) * (float)total[i]};
+  }
+};
+static_assert(kThreads * 4 == 1024, "a thread's groups lie whole chunks apart");
+template <uint32_t N>
+__device__ inline void quantise(const Vector& vector, uint32_t g0, const float4 (&v)[N], uint32_t length) {
+  float nothing = 0;
+  Quantised<N>(vector, g0, v, length, nothing).scales(vector, g0, length, 1);
+}
+__device__ __noinline__ void quantise_one(const Vector vector, uint32_t g, float4 v, uint32_t length) {
+  const float4 one[1] = {v};
+  quantise(vector, g, one, length);
 }
 
 // The three vectors of a dense layer have functions of their own, all the others go through `any_vector`: what a stage runs must be short, because a
 // multiprocessor fetches code that it ran a stage ago from far away again.
 
-// The residual stream through an RMS norm; up to kHeld x kThreads x 4 columns.
-__device__ __noinline__ void normed_vector(const Token& t, Block& b, const Stage& s, NormAhead ahead) {
-  HUNCH_SHARED(t), HUNCH_SHARED(b), HUNCH_SHARED(s);
-  const uint32_t n = s.n;
+// The residual stream through an RMS norm, N groups of each thread: it is quantised before its length is known, which only the scales must know.
+template <uint32_t N>
+__device__ inline void normed_groups(const Token& t, Block& b, const Stage& s, const NormAhead& ahead) {
+  const uint32_t n = s.n, g0 = threadIdx.x;
   const float* x = s.x;
-  float4 v[kHeld];
+  float4 v[N];
 #pragma unroll
-  for (uint32_t i = 0; i < kHeld; i++) {
-    const uint32_t c = (threadIdx.x + i * kThreads) * 4;
+  for (uint32_t i = 0; i < N; i++) {
+    const uint32_t c = (g0 + i * kThreads) * 4;
     v[i] = c < n ? load4(x, c) : float4{0, 0, 0, 0};
   }
   const Vector vector = vector_of(t);
   const uint32_t want_float = s.want_float, want_quantised = s.want_quantised;
   float squares = 0;
 #pragma unroll
-  for (uint32_t i = 0; i < kHeld; i++) squares += v[i].x * v[i].x + v[i].y * v[i].y + v[i].z * v[i].z + v[i].w * v[i].w;
-  const float scale = rsqrtf(__fdividef(block_sum(squares, b.scratch + 32), (float)n) + t.epsilon);
+  for (uint32_t i = 0; i < N; i++) squares += v[i].x * v[i].x + v[i].y * v[i].y + v[i].z * v[i].z + v[i].w * v[i].w;
 #pragma unroll
-  for (uint32_t i = 0; i < kHeld; i++) v[i] = {v[i].x * scale * ahead.weight[i].x, v[i].y * scale * ahead.weight[i].y, v[i].z * scale * ahead.weight[i].z, v[i].w * scale * ahead.weight[i].w};
+  for (uint32_t i = 0; i < N; i++) v[i] = {v[i].x * ahead.weight[i].x, v[i].y * ahead.weight[i].y, v[i].z * ahead.weight[i].z, v[i].w * ahead.weight[i].w};
+  const float inverse = __fdividef(1.0f, (float)n);
+  float4* const floats = vector.f + float_place(g0 * 4);
+  if (!want_quantised) {
+    const float scale = rsqrtf(warps_sum(warp_sum(squares), b.scratch + 32) * inverse + t.epsilon);
+#pragma unroll
+    for (uint32_t i = 0; i < N; i++)
+      if ((g0 + i * kThreads) * 4 < n) floats[i * kThreads] = {v[i].x * scale, v[i].y * scale, v[i].z * scale, v[i].w * scale};
+    return;
+  }
+  const Quantised<N> quantised(vector, g0, v, n, squares);
+  const float scale = rsqrtf(warps_sum(squares, b.scratch + 32) * inverse + t.epsilon);
+  quantised.scales(vector, g0, n, scale);
   if (want_float)
 #pragma unroll
-    for (uint32_t i = 0; i < kHeld; i++) {
-      const uint32_t c = (threadIdx.x + i * kThreads) * 4;
-      if (c < n) vector.f[float_place(c)] = v[i];
-    }
-  if (want_quantised)
-#pragma unroll
-    for (uint32_t i = 0; i < kHeld; i++) {
-      const uint32_t g = threadIdx.x + i * kThreads;
-      if ((g & ~31u) * 4 < n) quantise(vector, g * 4, v[i], n);
-    }
+    for (uint32_t i = 0; i < N; i++)
+      if ((g0 + i * kThreads) * 4 < n) floats[i * kThreads] = {v[i].x * scale, v[i].y * scale, v[i].z * scale, v[i].w * scale};
+}
+// Up to kHeld x kThreads x 4 columns.
+__device__ __noinline__ void normed_vector(const Token& t, Block& b, const Stage& s, NormAhead ahead) {
+  HUNCH_SHARED(t), HUNCH_SHARED(b), HUNCH_SHARED(s);
+  if (s.n <= kThreads * 4) normed_groups<1>(t, b, s, ahead);
+  else normed_groups<kHeld>(t, b, s, ahead);
   sync();
 }
 
-// A vector as it is.
+// A vector as it is. The next groups are asked for before these are worked on.
 __device__ __noinline__ void plain_vector(const Token& t, Block& b, const Stage& s) {
   HUNCH_SHARED(t), HUNCH_SHARED(b), HUNCH_SHARED(s);
   const uint32_t n = s.n, want_float = s.want_float, want_quantised = s.want_quantised;
   const float* x = s.x;
   const Vector vector = vector_of(t);
-#pragma unroll 1
-  for (uint32_t g0 = threadIdx.x; (g0 & ~31u) * 4 < n; g0 += kHeld * kThreads) {
-    float4 v[kHeld];
+  float4 v[kHeld], next[kHeld];
+  const auto load = [&](float4(&to)[kHeld], uint32_t g0) {
 #pragma unroll
     for (uint32_t i = 0; i < kHeld; i++) {
       const uint32_t c = (g0 + i * kThreads) * 4;
-      v[i] = c < n ? load4(x, c) : float4{0, 0, 0, 0};
+      to[i] = c < n ? load4(x, c) : float4{0, 0, 0, 0};
     }
+  };
+  load(v, threadIdx.x);
+#pragma unroll 1
+  for (uint32_t g0 = threadIdx.x; (g0 & ~31u) * 4 < n; g0 += kHeld * kThreads) {
+    load(next, g0 + kHeld * kThreads);
+    if (want_float) {
+      float4* const floats = vector.f + float_place(g0 * 4);
 #pragma unroll
-    for (uint32_t i = 0; i < kHeld; i++) {
-      const uint32_t g = g0 + i * kThreads;
-      if ((g & ~31u) * 4 >= n) continue;
-      if (want_float && g * 4 < n) vector.f[float_place(g * 4)] = v[i];
-      if (want_quantised) quantise(vector, g * 4, v[i], n);
+      for (uint32_t i = 0; i < kHeld; i++)
+        if ((g0 + i * kThreads) * 4 < n) floats[i * kThreads] = v[i];
     }
+    if (want_quantised) quantise(vector, g0, v, n);
+#pragma unroll
+    for (uint32_t i = 0; i < kHeld; i++) v[i] = next[i];
   }
   sync();
 }
@@ -146,7 +203,7 @@ __device__ __noinline__ void short_vector(const Token& t, const float* x, uint32
   for (uint32_t g = threadIdx.x; (g & ~31u) * 4 < n; g += kThreads) {
     float4 v = g * 4 < n ? load4(x, g * 4) : float4{0, 0, 0, 0};
     if (relu) v = {fmaxf(v.x, 0.0f), fmaxf(v.y, 0.0f), fmaxf(v.z, 0.0f), fmaxf(v.w, 0.0f)};
-    quantise(vector, g * 4, v, n);
+    quantise_one(vector, g, v, n);
   }
   sync();
 }
@@ -178,17 +235,61 @@ __device__ inline float4 joined(const Token& t, uint32_t head, uint32_t c, uint3
   return {v.x * inverse, v.y * inverse, v.z * inverse, v.w * inverse};
 }
 
-// All heads' attention.
+// All heads' attention. A thread's groups go together, two parts of each at a time.
 __device__ __noinline__ void joined_vector(const Token& t, Block& b, const Stage& s) {
   HUNCH_SHARED(t), HUNCH_SHARED(b), HUNCH_SHARED(s);
-  const uint32_t splits = attention_splits(t, s, b.position), n = s.n, hw = t.head_width;
+  constexpr uint32_t kParts = 2;
+  const uint32_t splits = attention_splits(t, s, b.position), n = s.n, hw = t.head_width, most = t.max_splits;
+  const float *part_max = t.part_max, *part_sum = t.part_sum, *part_acc = t.part_acc;
   const Vector vector = vector_of(t);
-#pragma unroll 2
-  for (uint32_t g = threadIdx.x; (g & ~31u) * 4 < n; g += kThreads) {
-    const uint32_t c = min(g * 4, n - 4), head = divided(c, hw);
-    const float4 v = joined(t, head, c - head * hw, splits);
-    if (s.want_float && g * 4 < n) vector.f[float_place(g * 4)] = v;
-    if (s.want_quantised) quantise(vector, g * 4, g * 4 < n ? v : float4{0, 0, 0, 0}, n);
+#pragma unroll 1
+  for (uint32_t g0 = threadIdx.x; (g0 & ~31u) * 4 < n; g0 += kHeld * kThreads) {
+    float top[kHeld], total[kHeld];
+    float4 v[kHeld];
+    uint32_t at[kHeld], column[kHeld];
+#pragma unroll
+    for (uint32_t i = 0; i < kHeld; i++) {
+      const uint32_t c = min((g0 + i * kThreads) * 4, n - 4), head = divided(c, hw);
+      at[i] = head * most, column[i] = c - head * hw;
+      top[i] = -INFINITY, total[i] = 0, v[i] = {0, 0, 0, 0};
+    }
+#pragma unroll 1
+    for (uint32_t k0 = 0; k0 < splits; k0 += kParts) {
+      float m[kHeld][kParts], sum[kHeld][kParts];
+      float4 a[kHeld][kParts];
+#pragma unroll
+      for (uint32_t i = 0; i < kHeld; i++)
+#pragma unroll
+        for (uint32_t k = 0; k < kParts; k++) {
+          const uint32_t p = at[i] + min(k0 + k, splits - 1);
+          m[i][k] = part_max[p], sum[i][k] = part_sum[p], a[i][k] = load4(part_acc, p * hw + column[i]);
+        }
+#pragma unroll
+      for (uint32_t i = 0; i < kHeld; i++) {
+        float higher = top[i];
+#pragma unroll
+        for (uint32_t k = 0; k < kParts; k++) {
+          if (k0 + k >= splits) m[i][k] = -INFINITY;
+          higher = fmaxf(higher, m[i][k]);
+        }
+        const float keep = exp2f(top[i] - higher);
+        total[i] *= keep, v[i].x *= keep, v[i].y *= keep, v[i].z *= keep, v[i].w *= keep;
+#pragma unroll
+        for (uint32_t k = 0; k < kParts; k++) {
+          const float w = exp2f(m[i][k] - higher);
+          total[i] += w * sum[i][k], v[i].x += w * a[i][k].x, v[i].y += w * a[i][k].y, v[i].z += w * a[i][k].z, v[i].w += w * a[i][k].w;
+        }
+        top[i] = higher;
+      }
+    }
+#pragma unroll
+    for (uint32_t i = 0; i < kHeld; i++) {
+      const uint32_t c = (g0 + i * kThreads) * 4;
+      const float inverse = c < n ? __fdividef(1.0f, total[i]) : 0;
+      v[i] = {v[i].x * inverse, v[i].y * inverse, v[i].z * inverse, v[i].w * inverse};
+      if (s.want_float && c < n) vector.f[float_place(c)] = v[i];
+    }
+    if (s.want_quantised) quantise(vector, g0, v, n);
   }
   sync();
 }
@@ -283,7 +384,7 @@ __device__ __noinline__ void any_vector(const Token& t, Block& b, const Stage& s
       for (uint32_t i = 0; i < kHeld; i++) {
         const uint32_t g = g0 + i * kThreads;
         if (!direct && g * 4 < length) vector.f[float_place(g * 4)] = v[i];
-        if (!normed && s.want_quantised && (g & ~31u) * 4 < length) quantise(vector, g * 4, v[i], length);
+        if (!normed && s.want_quantised && (g & ~31u) * 4 < length) quantise_one(vector, g, v[i], length);
       }
     }
   float scale = 1, mean = 0;
@@ -320,14 +421,14 @@ __device__ __noinline__ void any_vector(const Token& t, Block& b, const Stage& s
         if (normed) v[i] = normalised(v[i], ahead.weight[i], g * 4);
         if (s.want_float) vector.f[float_place(g * 4)] = v[i];
       }
-      if (s.want_quantised) quantise(vector, g * 4, v[i], length);
+      if (s.want_quantised) quantise_one(vector, g, v[i], length);
     }
   } else if (normed) {
 #pragma unroll 1
     for (uint32_t g = threadIdx.x; (g & ~31u) * 4 < length; g += kThreads) {
       float4 u = {0, 0, 0, 0};
       if (g * 4 < length) vector.f[float_place(g * 4)] = u = normalised(vector.f[float_place(g * 4)], load4(s.norm.weight, g * 4), g * 4);
-      if (s.want_quantised) quantise(vector, g * 4, u, length);
+      if (s.want_quantised) quantise_one(vector, g, u, length);
     }
   }
   sync();

@@ -2,12 +2,14 @@
 
 #include <algorithm>
 #include <cmath>
+#include <map>
 
 namespace hunch::cuda {
 
 namespace {
 
 constexpr float kLog2E = 1.44269504f;
+constexpr uint32_t kLeastSlot = 2048;  // holds 32 pieces of any format
 
 // Rows [begin, begin + rows) of a matrix that has no pairs.
 Matrix rows_of(Matrix m, uint32_t begin, uint32_t rows) {
@@ -18,8 +20,8 @@ Matrix rows_of(Matrix m, uint32_t begin, uint32_t rows) {
 
 uint32_t row_bytes(const Matrix& m) { return (m.pieces * piece_bytes(m.format) + 15) / 16 * 16; }
 
-// How rows go through a ring with slots of so many bytes, where a block has about `count` of them: what ends first, in cycles. A chunk (32 pieces) of a row takes about
-// 20 instructions, the vector's beside it 4, a tile 100, whatever the format, and an instruction 2 cycles. Asking takes 150 cycles a tile and, where it has more than one, 100 a copy.
+// How rows go through a ring with slots of so many bytes, where a block has about `count` of them: what ends first, in cycles of one warp, as the compiled code has
+// them: a tile 350, four pieces' products at once 200. Asking takes 150 cycles a tile and, where it has more than one, 100 a copy.
 Tiles tiles_for(const Matrix& m, uint32_t count, uint32_t slot) {
   if (!m.data) return {};
   const uint32_t row = row_bytes(m), chunks = (m.pieces + 31) / 32;
@@ -33,9 +35,38 @@ Tiles tiles_for(const Matrix& m, uint32_t count, uint32_t slot) {
       if ((chunks + per - 1) / per != parts || bytes * rows > slot) continue;
       const uint64_t copies = parts > 1 ? rows * (side_bytes(m.format) ? 2 : 1) : run == 0 ? 1 : run == 2 ? (rows + 1) / 2 : rows;
       const uint64_t tiles = (uint64_t)(count + rows - 1) / rows * parts, rounds = (tiles + kWarps - 1) / kWarps;
-      const uint64_t computing = rounds * 2 * (100 + per * (20 * rows + 4)), asking = tiles * (150 + (copies > 1 ? copies * 100 : 0)), cost = std::max(computing, asking);
-      if (cost < least) least = cost, best = {rows, parts, per * 32, row, run};
+      const uint64_t together = rows > 2 ? 1 : rows == 2 ? 2 : 4, steps = per / together + per % together;  // chunks at once
+      const uint64_t computing = rounds * (350 + (rows + 3) / 4 * steps * 200), asking = tiles * (150 + (copies > 1 ? copies * 100 : 0)), cost = std::max(computing, asking) + asking / 8;
+      if (cost < least) least = cost, best = {rows, parts, per * 32, row, run, std::max(2u, kSums / kLanes / parts / std::max(2u, rows) * std::max(2u, rows))};
     }
+  return best;
+}
+// The slot size that the model's bytes fill best, of rings with so many bytes.
+uint32_t slot_for(const DeviceModel& m, uint32_t room) {
+  std::map<uint32_t, double> bytes;  // of a token, by row
+  const auto add = [&](const Matrix& x) {
+    if (x.data) bytes[row_bytes(x)] += (double)row_bytes(x) * x.rows;
+  };
+  for (const DeviceLayer& l : m.layers) {
+    for (const Matrix& x : l.qkv) add(x);
+    add(l.o), add(l.gate_up), add(l.down), add(l.first), add(l.down_rows);
+  }
+  add(m.output);
+  uint32_t best = 0;
+  double most = 0;
+  for (uint32_t slots = kWarps; slots <= kMaxSlots; slots++) {
+    const uint32_t slot = room / slots / 128 * 128;
+    if (slot < kLeastSlot) break;
+    double full = 0;
+    for (const auto& [row, n] : bytes) {
+      double used = 0;
+      for (uint32_t rows = 1; rows <= 4; rows *= 2)
+        if (row * rows <= slot) used = (double)row * rows / slot;
+      if (row > slot) used = (double)row / ((row + slot - 1) / slot) / slot;  // parts
+      full += n * used;
+    }
+    if (full > most * 1.02) most = full, best = slot;
+  }
   return best;
 }
 // Rows that a list chooses: `most` at once.
@@ -43,7 +74,7 @@ Tiles chosen_tiles(const Matrix& m, uint32_t most, uint32_t slot) {
   if (!m.data) return {};
   const uint32_t row = row_bytes(m);
   Tiles t = tiles_for(m, most * kWarps, slot);
-  if (row * most <= slot) t = {most, 1, (m.pieces + 31) / 32 * 32, row, t.run};
+  if (row * most <= slot) t = {most, 1, (m.pieces + 31) / 32 * 32, row, t.run, kSums / kLanes};
   else if (t.rows > most) t = tiles_for(m, 1, slot), t.rows = 1;
   if (t.run == 0) t.run = 1;
   return t;
@@ -131,6 +162,8 @@ class Builder {
     };
     for (uint32_t i = 0; i < s.segments; i++) want(s.segment[i].matrix);
     if (s.neurons) want(s.first);
+    const bool plain = s.source != Source::none && s.segments && !s.scores.matrix.data && s.choose_heads != 2 && !s.neurons && !s.sum_partials && !s.host.answer && !s.finish && !s.logits;
+    s.kind = s.attention ? Kind::attention : plain ? Kind::plain : Kind::other;
     if (s.source == Source::residual && !s.branch && !s.norm.bias && s.n <= kHeld * 4 * kThreads) s.way = Way::normed;
     if (s.source == Source::vector && !s.relu && !s.norm.weight) s.way = Way::plain;
     if (s.source == Source::attention && !s.kept_heads) s.way = Way::joined;
@@ -216,6 +249,7 @@ class Builder {
     s.neurons = kind;
     s.first = l.first, s.up = l.up, s.down = l.down_rows;
     s.first_tiles = chosen_tiles(l.first, l.first.pair ? 2 : 1, slot_), s.up_tiles = chosen_tiles(l.up, 1, slot_), s.down_tiles = chosen_tiles(l.down_rows, kDownRows, slot_);
+    s.down_tiles.pass = UINT32_MAX;  // they leave no sums
     s.up_bias = l.up_bias;
     s.thresholds = b_.thresholds + 3 * i;
     s.partials = b_.partials;
@@ -342,7 +376,7 @@ Status lay_out(const DeviceModel& model, Token& t) {
   t.at_quants = t.max_float * 4;
   t.at_scales = t.at_quants + t.max_quantised;
   const uint32_t group = s.heads / s.kv_heads, at_once = group == 1 ? 1 : 4;
-  const uint32_t attention = up((group + 1) * s.head_width * 4, 16) + kWarps * at_once * (s.head_width + 2) * 4;
+  const uint32_t attention = up((group + 1) * s.head_width * 4 + 4 * kMaxHeadWidth, 16) + kWarps * at_once * (s.head_width + 8) * 4;
   t.at_acc = up(std::max(t.at_scales + t.max_quantised / 32 * 8, attention), 128);  // attention has no vector
   const Device& device = model.memory.device();
   uint32_t acc = 0;
@@ -353,15 +387,14 @@ Status lay_out(const DeviceModel& model, Token& t) {
         return Status::error("model-unsupported", "The model " + s.path + " has more neurons a layer than this GPU's multiprocessors can choose from. Run it on the CPU.");
     }
   t.at_ring = up(t.at_acc + acc, 128);
-  constexpr uint32_t least = 2048;  // holds 32 pieces of any format
   const uint32_t room = device.shared_limit > t.at_ring ? device.shared_limit - t.at_ring : 0;
-  if (room < kWarps * least)
-    return Status::error("model-unsupported", "The model " + s.path + " is too wide for this GPU: a block would need " + std::to_string((t.at_ring + kWarps * least) >> 10) + " KB of shared memory, it has " +
+  if (room < kWarps * kLeastSlot)
+    return Status::error("model-unsupported", "The model " + s.path + " is too wide for this GPU: a block would need " + std::to_string((t.at_ring + kWarps * kLeastSlot) >> 10) + " KB of shared memory, it has " +
                                                   std::to_string(device.shared_limit >> 10) + ". Choose a quantised version, or run on the CPU.");
-  t.slots = room / kMaxSlots >= least ? kMaxSlots : kWarps;
-  t.slot_bytes = room / t.slots / 128 * 128;
+  t.slot_bytes = slot_for(model, room);
+  t.slots = std::min(kMaxSlots, room / t.slot_bytes);
   t.shared_bytes = t.at_ring + t.slots * t.slot_bytes;
-  t.on_way = getenv("HUNCH_ON_WAY") ? atoi(getenv("HUNCH_ON_WAY")) : 1 << 20;
+  t.on_way = getenv("HUNCH_ON_WAY") ? atoi(getenv("HUNCH_ON_WAY")) : 32 << 10;
   return Status::fine();
 }
 
