@@ -23,7 +23,7 @@ struct Block {
   Gate full[kMaxSlots], empty[kMaxSlots];  // of the ring
   Gate order_full[kOrders], order_empty[kOrders];
   Order order[kOrders];
-  uint32_t order_at;                       // of the next order, counted from the token's first
+  uint32_t order_at[kWarps];               // which order each warp is at, counted from the token's first
   Gate heads_known, list_known;            // what the warp that asks must know before it asks for rows by a list
   alignas(16) float sums[kSums];  // of rows, by part of the columns
   alignas(16) float scratch[64];
@@ -34,7 +34,7 @@ struct Block {
   uint32_t before[kWarps];
   uint32_t ids[kWarps];
   uint32_t target;            // of the barrier
-  int at, count;              // the stage that runs, of how many
+  int at[kWarps], count;      // the stage each warp is at, of how many
   int position, known, broken, with_logits;
 };
 
@@ -73,17 +73,28 @@ __device__ inline uint2 own_rows(const Token& t, const Block& b, const Segment& 
 // Tiles that `count` rows make.
 __device__ inline uint32_t tiles_of(const Tiles& tiles, uint32_t count) { return divided(count + tiles.rows - 1, tiles.rows) * tiles.parts; }
 
+// The stage that runs. Looked up again behind a call, since what is kept over one is kept in memory.
+__device__ inline const Stage& stage_of(const Block& b) { return b.stage[(uint32_t)b.at[threadIdx.x / 32] % kStageSlots]; }
+// A warp's own number goes up by one.
+template <class T>
+__device__ inline void step_on(T (&number)[kWarps]) {
+  __syncwarp();
+  if (threadIdx.x % 32 == 0) number[threadIdx.x / 32]++;
+  __syncwarp();
+}
+
 // The block has done its part of a stage. The last one has no barrier behind it.
 __device__ inline void arrive(const Token& t, Block& b) {
-  if (threadIdx.x == 0) b.at++;  // everyone has read it: there is a sync in every stage
   sync();
-  if (threadIdx.x != 0) return;
-  const int i = b.at - 1;
-  if (i + 1 < b.count) {
-    asm volatile("red.release.gpu.global.add.u32 [%0], 1;" ::"l"(t.barrier) : "memory");
-    b.target += gridDim.x;
+  if (threadIdx.x == 0) {
+    const int i = b.at[0];
+    if (i + 1 < b.count) {
+      asm volatile("red.release.gpu.global.add.u32 [%0], 1;" ::"l"(t.barrier) : "memory");
+      b.target += gridDim.x;
+    }
+    arrive_gate(&b.stage_empty[i % kStageSlots]);
   }
-  arrive_gate(&b.stage_empty[i % kStageSlots]);
+  step_on(b.at);
 }
 
 // A thread's first columns of a norm's weights, which are there before the vector is.
@@ -106,17 +117,39 @@ __device__ inline NormAhead norm_ahead(const Stage& s) {
 // Scores that wait for the barrier use the vector's place before the vector does.
 __device__ inline bool late_scores(const Stage& s) { return s.scores.matrix.data && !s.scores.early; }
 
-// The barrier behind the stage before, and what every stage does after it.
-__device__ __noinline__ void ready(const Token& t, Block& b, const Stage& s) {
-  HUNCH_SHARED(t), HUNCH_SHARED(b), HUNCH_SHARED(s);
-  const NormAhead ahead = norm_ahead(s);
+// Parts that attention cuts a layer's positions into: a function of the position alone, so that every block knows.
+__device__ inline uint32_t attention_splits(const Token& t, const Stage& s, uint32_t position) {
+  const uint32_t seen = s.window && position + 1 > s.window ? s.window : position + 1;
+  return max(1u, min(s.most_splits, (seen + 63) / 64));
+}
+
+// Where a block attends: positions [begin, end) of one KV head.
+struct Unit {
+  uint32_t kv, split, begin, end;
+  bool last;  // it has the newest position
+};
+__device__ inline Unit unit_of(const Stage& s, uint32_t u, uint32_t splits, uint32_t position) {
+  const uint32_t kv = divided(u, splits), split = u - kv * splits;
+  const uint32_t from = s.window && position + 1 > s.window ? position + 1 - s.window : 0, seen = position + 1 - from;
+  return {kv, split, from + divided(seen * split, splits), from + divided(seen * (split + 1), splits), split + 1 == splits};
+}
+
+// A KV head whose queries are all skipped is not read; its newest position joins the cache all the same.
+__device__ inline bool is_skipped(const Token& t, const Block& b, const Stage& s, const Unit& u) {
+  if (!s.kept_heads || u.last) return false;
+  for (uint32_t i = 0; i < b.kept[0]; i++)
+    if (divided(b.kept[1 + i], t.group) == u.kv) return false;
+  return true;
+}
+
+// The barrier behind the stage before. False: the kernel is ending.
+__device__ inline bool open_stage(const Token& t, Block& b, const Stage& s) {
   HUNCH_MARK(1);
-  if (!wait_for(t.barrier, b.target, t.spin_limit, &b.broken)) return;
+  if (!wait_for(t.barrier, b.target, t.spin_limit, &b.broken)) return false;
   HUNCH_MARK(2);
   if (s.host.post) post_to_host(t, s.host, b.position);
   if (s.choose_heads == 1) choose_heads(t, b, s);
-  if (s.source != Source::none && !late_scores(s)) make_vector(t, b, s, ahead);
-  HUNCH_MARK(3);
+  return true;
 }
 
 }  // namespace hunch::cuda

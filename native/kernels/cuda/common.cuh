@@ -188,7 +188,7 @@ __device__ inline void prefetch_range(const uint8_t* from, uint32_t bytes, uint3
 // Where a block's time goes, for experiments: compile with -DHUNCH_MARKS.
 #ifdef HUNCH_MARKS
 #define HUNCH_MARK(i) \
-  if (threadIdx.x == 0 && blockIdx.x == 5) t.marks[b.at * kMarks + (i)] = clock64()
+  if (threadIdx.x == 0 && blockIdx.x == 5) t.marks[b.at[0] * kMarks + (i)] = clock64()
 // What a wait takes, added up in a variable.
 #define HUNCH_TIMED(sum, wait) [&] { const long long began = clock64(); const auto result = wait; sum += clock64() - began; return result; }()
 #else

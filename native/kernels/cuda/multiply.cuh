@@ -10,16 +10,13 @@ __device__ inline void release(Block& b, uint32_t slot, uint32_t arrivals) {
   if (threadIdx.x % 32 == 0) arrive_gate(&b.empty[slot], arrivals);
 }
 
-// What the warp that asks has worked out for the next rows. All threads take it; finish() behind the next sync.
-__device__ inline Order take_order(Block& b) {
-  const uint32_t k = b.order_at, at = k % kOrders;
-  if (!pass(&b.order_full[at], k / kOrders & 1, &b.broken)) return {0, 0, 0, 0, 0, 0, 1, 0};
-  return b.order[at];
-}
-__device__ inline void finish_order(Block& b) {
-  if (threadIdx.x != 0) return;
-  arrive_gate(&b.order_empty[b.order_at % kOrders]);
-  b.order_at++;
+// What the warp that asks has worked out for the next rows. All threads take it, and may read it until they leave it, behind a sync.
+__device__ inline uint32_t order_at(const Block& b) { return b.order_at[threadIdx.x / 32]; }
+__device__ inline bool take_order(Block& b) { return pass(&b.order_full[order_at(b) % kOrders], order_at(b) / kOrders & 1, &b.broken); }
+__device__ inline const Order& order_of(const Block& b) { return b.order[order_at(b) % kOrders]; }
+__device__ inline void leave_order(Block& b) {
+  if (threadIdx.x == 0) arrive_gate(&b.order_empty[order_at(b) % kOrders]);
+  step_on(b.order_at);
 }
 
 // The tiles of a run of rows that fall to one warp: from tile `first` on.
@@ -140,7 +137,7 @@ __device__ inline void run_rows(const Token& t, Block& b, const Tiles& tiles, ui
     release(b, turn.slot, kWarps);
   }
 #ifdef HUNCH_MARKS
-  if (threadIdx.x == 0 && blockIdx.x == 5) t.marks[b.at * kMarks + 8] = waited;
+  if (threadIdx.x == 0 && blockIdx.x == 5) t.marks[b.at[0] * kMarks + 8] = waited;
 #endif
 }
 
@@ -204,23 +201,23 @@ __device__ inline float sum_of(const Block& b, uint32_t i, uint32_t parts) {
 struct Nothing {
   __device__ float operator()(const Order&) const { return 0; }
 };
-template <class Done, class Early = Nothing>
-__device__ inline void multiply(const Token& t, Block& b, const Matrix& m, const Tiles& tiles, bool heads, Done&& done, Early&& early = Early()) {
-  bool last;
+template <class Of, class In, class Done, class Early = Nothing>
+__device__ inline void multiply(const Token& t, Block& b, Of&& matrix, In&& tiles, bool heads, Done&& done, Early&& early = Early()) {
+  bool last = false;
 #pragma unroll 1
-  do {
-    const Order order = take_order(b);
-    const float before = early(order);
-    if (heads) run_head_tiles(t, b, m, order.slot, order.parity, order.total);
-    else run_tiles(t, b, m, tiles, order.slot, order.parity, order.count, order.total);
+  while (!last) {
+    if (!take_order(b)) return;
+    const float before = early(order_of(b));
+    if (heads) run_head_tiles(t, b, matrix(), order_of(b).slot, order_of(b).parity, order_of(b).total);
+    else run_tiles(t, b, matrix(), tiles(), order_of(b).slot, order_of(b).parity, order_of(b).count, order_of(b).total);
     sync();
     HUNCH_MARK(4);
-    finish_order(b);
-    done(order, heads ? 1u : tiles.parts, before);
+    done(order_of(b), heads ? 1u : tiles().parts, before);
+    last = order_of(b).last;
     sync();
+    leave_order(b);
     HUNCH_MARK(5);
-    last = order.last;
-  } while (!last);
+  }
 }
 
 }  // namespace hunch::cuda

@@ -6,62 +6,86 @@
 
 namespace hunch::cuda {
 
-// sums[] += gates[i] * down row i, i < count. Warps are divided into groups: a group's warps lie side by side over the columns and take a tile together.
+// A thread's eight columns of a row, whatever the format: a piece of a float type, a quarter of a quantised piece (four columns of each half).
 template <Format F>
-__device__ __noinline__ void add_down(const Token& t, Block& b, const Stage& s, uint32_t slot, uint32_t parity, uint32_t count, uint32_t total) {
-  HUNCH_SHARED(t), HUNCH_SHARED(b), HUNCH_SHARED(s);
-  const Matrix& m = s.down;
-  const Tiles& tiles = s.down_tiles;
-  const uint32_t lane = threadIdx.x % 32, warp = threadIdx.x / 32, pieces = m.pieces, parts = tiles.parts, chunks = (pieces + 31) / 32;
-  uint32_t wide = 1;  // warps of a group
-  while (wide < kWarps && wide < chunks) wide *= 2;
-  const uint32_t column = warp % wide, group = warp / wide, groups = kWarps / wide;
-  constexpr uint32_t columns = piece_columns(F), kPieces = kMaxWidth / columns > kThreads ? kMaxWidth / columns / kThreads : 1;  // that a thread may have
-  float acc[kPieces][columns];
+struct Eight {
+  static constexpr uint32_t kIn = is_float(F) ? 1 : 4;  // of a piece
+  // acc[] += h * what is in a row that begins at `row` and of which `here` pieces are there; number e of them.
+  __device__ static void add(const uint8_t* row, uint32_t here, uint32_t e, float h, float (&acc)[8]) {
+    const uint32_t p = e / kIn;
+    if constexpr (is_float(F)) {
+      Loaded<F> piece;
+      piece.load(row + plane_at<F>(p), plane_step(p, here), nullptr);
+      piece.add(h, acc);
+    } else {
+      const uint32_t q = e % kIn;
+      const uint8_t *plane = row + plane_at<F>(p) + q * 4, *side = row + side_at<F>(p, here);
+      const uint32_t w = *reinterpret_cast<const uint32_t*>(plane);
+      const float d = h * half_bits(*reinterpret_cast<const uint16_t*>(side));
+      if constexpr (planes(F) == 2) {
+        const uint32_t v = *reinterpret_cast<const uint32_t*>(plane + plane_step(p, here));
+        const float d1 = F == Format::bytes ? d : h * half_bits(*reinterpret_cast<const uint16_t*>(side + 2));
 #pragma unroll
-  for (uint32_t k = 0; k < kPieces; k++)
+        for (int i = 0; i < 4; i++) acc[i] += d * (float)(int8_t)(w >> (8 * i)), acc[4 + i] += d1 * (float)(int8_t)(v >> (8 * i));
+      } else {
+        const float m = F == Format::nibbles ? -8.0f * d : h * half_bits(*reinterpret_cast<const uint16_t*>(side + 2));
+        uint32_t low = 0, high = 0;
+        if constexpr (F == Format::fives) {
+          const uint32_t bits = *reinterpret_cast<const uint32_t*>(side + 4);
+          low = bits >> (4 * q), high = bits >> (16 + 4 * q);
+        }
 #pragma unroll
-    for (uint32_t i = 0; i < columns; i++) acc[k][i] = 0;
-  const uint8_t* ring = shared_memory() + t.at_ring;
-#pragma unroll 1
-  for (Turn turn(t, slot, parity, group, parts); turn.tile < total; turn.step(t, groups, parts)) {
-    if (!pass(&b.full[turn.slot], turn.parity, &b.broken)) return;
-    const uint8_t* tile = ring + turn.slot * t.slot_bytes;
-    const uint32_t first = turn.part * tiles.part_pieces, here = min(tiles.part_pieces, pieces - first), row0 = turn.group * tiles.rows, rows = min(tiles.rows, count - row0);
-#pragma unroll 1
-    for (uint32_t r = 0; r < rows; r++) {
-      const float h = b.gates[row0 + r];
-      const uint8_t* row = tile + r * tiles.row_bytes;
-#pragma unroll
-      for (uint32_t k = 0; k < kPieces; k++) {
-        const uint32_t p = (k * wide + column) * 32 + lane - first;  // in this part; wraps where it lies before
-        if (p < here) {
-          Loaded<F> piece;
-          piece.load(row + plane_at<F>(p), plane_step(p, here), row + side_at<F>(p, here));
-          piece.add(h, acc[k]);
+        for (int i = 0; i < 4; i++) {
+          acc[i] += d * (float)((w >> (8 * i) & 15) | (low >> i & 1) << 4) + m;
+          acc[4 + i] += d * (float)((w >> (8 * i + 4) & 15) | (high >> i & 1) << 4) + m;
         }
       }
     }
-    release(b, turn.slot, groups);
   }
-  // The groups' sums, in order.
-  float* sums = reinterpret_cast<float*>(shared_memory() + t.at_acc);
+  // Where they lie: two runs of four columns.
+  __device__ static uint32_t first(uint32_t e) { return is_float(F) ? e * 8 : e / 4 * 32 + e % 4 * 4; }
+  __device__ static uint32_t second(uint32_t e) { return first(e) + (is_float(F) ? 4 : 16); }
+};
+
+// The block's part of the result: the sum of gates[i] * down row i, i < count. Every thread has columns of its own and goes through all tiles, so that nothing is
+// added across threads.
+template <Format F>
+__device__ __noinline__ void add_down(const Token& t, Block& b, const Stage& s, uint32_t slot, uint32_t parity, uint32_t count, uint32_t total) {
+  HUNCH_SHARED(t), HUNCH_SHARED(b), HUNCH_SHARED(s);
+  constexpr uint32_t kMine = kMaxWidth / 8 / kThreads;
+  const Tiles& tiles = s.down_tiles;
+  const uint32_t pieces = s.down.pieces, eights = t.width / 8, parts = tiles.parts;
+  float acc[kMine][8];
+#pragma unroll
+  for (uint32_t k = 0; k < kMine; k++)
+#pragma unroll
+    for (uint32_t i = 0; i < 8; i++) acc[k][i] = 0;
+  const uint8_t* ring = shared_memory() + t.at_ring;
 #pragma unroll 1
-  for (uint32_t g = 0; g < groups; g++) {
-    sync();
-    if (group != g) continue;
+  for (Turn turn(t, slot, parity, 0, parts); turn.tile < total; turn.step(t, 1, parts)) {
+    if (!pass(&b.full[turn.slot], turn.parity, &b.broken)) return;
+    const uint32_t first = turn.part * tiles.part_pieces, here = min(tiles.part_pieces, pieces - first), row0 = turn.group * tiles.rows, rows = min(tiles.rows, count - row0);
+    const uint8_t* row = ring + turn.slot * t.slot_bytes;
+#pragma unroll 1
+    for (uint32_t r = 0; r < rows; r++, row += tiles.row_bytes) {
+      const float h = b.gates[row0 + r];
 #pragma unroll
-    for (uint32_t k = 0; k < kPieces; k++) {
-      const uint32_t p = (k * wide + column) * 32 + lane;
-      if (p < pieces)
-#pragma unroll
-        for (uint32_t i = 0; i < columns; i++) {
-          float& to = sums[i * pieces + p];
-          to = g ? to + acc[k][i] : acc[k][i];
-        }
+      for (uint32_t k = 0; k < kMine; k++) {
+        if (k * kThreads >= eights) break;
+        const uint32_t e = k * kThreads + threadIdx.x - first * Eight<F>::kIn;  // in this part; wraps where it lies before
+        if (e < here * Eight<F>::kIn) Eight<F>::add(row, here, e, h, acc[k]);
+      }
     }
+    release(b, turn.slot, 1);
   }
-  sync();
+  float* const part = s.partials + (size_t)blockIdx.x * t.width;
+#pragma unroll
+  for (uint32_t k = 0; k < kMine; k++) {
+    const uint32_t e = k * kThreads + threadIdx.x;
+    if (e >= eights) break;
+    *reinterpret_cast<float4*>(part + Eight<F>::first(e)) = {acc[k][0], acc[k][1], acc[k][2], acc[k][3]};
+    *reinterpret_cast<float4*>(part + Eight<F>::second(e)) = {acc[k][4], acc[k][5], acc[k][6], acc[k][7]};
+  }
 }
 
 // Behind ready() and this stage's segments.
@@ -71,14 +95,14 @@ __device__ __noinline__ void run_neurons(const Token& t, Block& b, const Stage& 
   const auto bias = [&](const Order& o, uint32_t i) { return s.up_bias ? s.up_bias[o.begin + (all ? i : b.own[i])] : 0.0f; };
   const float threshold = s.thresholds[0];
   if (s.neurons == 1 && s.gated) {
-    multiply(t, b, s.up, s.up_tiles, false, [&](const Order& o, uint32_t parts, float) {
+    multiply(t, b, [&]() -> const Matrix& { return s.up; }, [&]() -> const Tiles& { return s.up_tiles; }, false, [&](const Order& o, uint32_t parts, float) {
       for (uint32_t i = o.first + threadIdx.x; i < o.first + o.count; i += kThreads) b.gates[i] = gated(s.act, b.gates[i], sum_of(b, i - o.first, parts) + bias(o, i));
     });
   } else if (s.neurons == 1) {
     for (uint32_t i = threadIdx.x; i < b.own_count; i += kThreads) b.gates[i] = activate(s.act, b.gates[i]);
     sync();
   } else if (s.gated) {
-    multiply(t, b, s.first, s.first_tiles, false, [&](const Order& o, uint32_t parts, float) {
+    multiply(t, b, [&]() -> const Matrix& { return s.first; }, [&]() -> const Tiles& { return s.first_tiles; }, false, [&](const Order& o, uint32_t parts, float) {
       for (uint32_t i = threadIdx.x; i < o.count / 2; i += kThreads) {
         const uint32_t j = o.first / 2 + i;
         const float gate = sum_of(b, 2 * i, parts), up = sum_of(b, 2 * i + 1, parts) + bias(o, j);
@@ -86,29 +110,26 @@ __device__ __noinline__ void run_neurons(const Token& t, Block& b, const Stage& 
       }
     });
   } else {
-    multiply(t, b, s.first, s.first_tiles, false, [&](const Order& o, uint32_t parts, float) {
+    multiply(t, b, [&]() -> const Matrix& { return s.first; }, [&]() -> const Tiles& { return s.first_tiles; }, false, [&](const Order& o, uint32_t parts, float) {
       for (uint32_t i = o.first + threadIdx.x; i < o.first + o.count; i += kThreads) {
         const float up = sum_of(b, i - o.first, parts) + bias(o, i), h = activate(s.act, up);
         b.gates[i] = all || (s.act == Act::relu ? up : fabsf(h)) > threshold ? h : 0;
       }
     });
   }
-  const Order o = take_order(b);
+  if (!take_order(b)) return;
+  const Order o = order_of(b);
   const uint32_t count = o.count;
   if (threadIdx.x == 0 && s.neurons_counted && count) atomicAdd(s.neurons_counted, (unsigned long long)count);
-  if (count > 0) with_format(s.down.format, [&](auto tag) { add_down<decltype(tag)::value>(t, b, s, o.slot, o.parity, count, o.total); });
-  else sync();
-  finish_order(b);
-  const float* sums = reinterpret_cast<const float*>(shared_memory() + t.at_acc);
-  const uint32_t columns = piece_columns(s.down.format), pieces = s.down.pieces;
-  float* part = s.partials + (size_t)blockIdx.x * t.width;
-#pragma unroll 4
-  for (uint32_t i = threadIdx.x; i < t.width; i += kThreads) part[i] = count > 0 ? sums[i % columns * pieces + i / columns] : 0;
+  with_format(s.down.format, [&](auto tag) { add_down<decltype(tag)::value>(t, b, s, o.slot, o.parity, count, o.total); });
+  sync();
+  leave_order(b);
 }
 
-// Behind ready(): the blocks' parts become one vector.
+// Behind the barrier: the blocks' parts become one vector. A block has a share of the columns; its threads lie `wide` columns side by side and share the parts.
 __device__ __noinline__ void sum_partials(const Token& t, Block& b, const Stage& s) {
   HUNCH_SHARED(t), HUNCH_SHARED(b), HUNCH_SHARED(s);
+  constexpr uint32_t kTogether = 8;  // parts of a thread that are on their way at once
   const uint32_t n = t.width / 4, lane = threadIdx.x, count = s.sum_partials;
   const uint2 mine = share(n, blockIdx.x, gridDim.x);
   const float4* parts = reinterpret_cast<const float4*>(s.partials);
@@ -116,35 +137,44 @@ __device__ __noinline__ void sum_partials(const Token& t, Block& b, const Stage&
   static_assert(kSums >= kThreads * 4);
 #pragma unroll 1
   for (uint32_t first = mine.x; first < mine.y; first += kThreads) {
-    const uint32_t here = min(kThreads, mine.y - first);
-    uint32_t wide = 1;  // columns side by side; the other threads share the parts
-    while (wide < here) wide *= 2;
-    const uint32_t column = lane & (wide - 1), step = kThreads / wide;
-    float4 sum = {0, 0, 0, 0};
-    if (column < here) {
-#pragma unroll 8
-      for (uint32_t p = lane / wide; p < count; p += step) {
-        const float4 v = parts[(size_t)p * n + first + column];
-        sum.x += v.x, sum.y += v.y, sum.z += v.z, sum.w += v.w;
+    const uint32_t here = min(kThreads, mine.y - first), wide = power_above(here), column = lane & (wide - 1), step = kThreads / wide, at = first + column;
+    float4 before = {0, 0, 0, 0}, sum = {0, 0, 0, 0};
+    float4& to = reinterpret_cast<float4*>(s.x_out)[first + min(lane, here - 1)];
+    if (lane < here) {
+      if (s.into_residual) before = to;
+      if (s.down_bias) {
+        const float4 w = load4(s.down_bias, (first + lane) * 4);
+        before.x += w.x, before.y += w.y, before.z += w.z, before.w += w.w;
       }
     }
-    held[lane] = sum;
+#pragma unroll 1
+    for (uint32_t p0 = lane / wide; p0 < count; p0 += kTogether * step) {
+      float4 v[kTogether];
+#pragma unroll
+      for (uint32_t k = 0; k < kTogether; k++) {
+        v[k] = {0, 0, 0, 0};
+        if (p0 + k * step < count && column < here) v[k] = parts[(p0 + k * step) * n + at];
+      }
+#pragma unroll
+      for (uint32_t k = 0; k < kTogether; k++) sum.x += v[k].x, sum.y += v[k].y, sum.z += v[k].z, sum.w += v[k].w;
+    }
+    __syncwarp();
+#pragma unroll 1
+    for (uint32_t o = wide; o < 32; o <<= 1) {
+      sum.x += __shfl_xor_sync(~0u, sum.x, o), sum.y += __shfl_xor_sync(~0u, sum.y, o);
+      sum.z += __shfl_xor_sync(~0u, sum.z, o), sum.w += __shfl_xor_sync(~0u, sum.w, o);
+    }
+    const uint32_t across = wide < 32 ? kWarps : step;  // sums of a column that are left
+    if (wide >= 32) held[lane] = sum;
+    else if (lane % 32 < wide) held[lane / 32 * wide + lane % 32] = sum;
     sync();
     if (lane < here) {
-      float4 v = held[lane];
 #pragma unroll 8
-      for (uint32_t p = 1; p < step; p++) {
+      for (uint32_t p = 0; p < across; p++) {
         const float4 w = held[p * wide + lane];
-        v.x += w.x, v.y += w.y, v.z += w.z, v.w += w.w;
+        before.x += w.x, before.y += w.y, before.z += w.z, before.w += w.w;
       }
-      const uint32_t at = first + lane;
-      if (s.down_bias) {
-        const float4 w = load4(s.down_bias, at * 4);
-        v.x += w.x, v.y += w.y, v.z += w.z, v.w += w.w;
-      }
-      float4& to = reinterpret_cast<float4*>(s.x_out)[at];
-      if (s.into_residual) v.x += to.x, v.y += to.y, v.z += to.z, v.w += to.w;
-      to = v;
+      to = before;
     }
     sync();
   }

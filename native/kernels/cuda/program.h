@@ -70,6 +70,17 @@ struct Norm {
   const float* bias;    // null: RMSNorm
 };
 
+HUNCH_BOTH constexpr uint32_t power_above(uint32_t n) {  // the power of two from n on
+  uint32_t p = 1;
+  while (p < n) p *= 2;
+  return p;
+}
+// Queries of a KV head that a warp takes at once, eight columns a lane; a power of two.
+HUNCH_BOTH constexpr uint32_t attention_queries(uint32_t head_width, uint32_t group) {
+  const uint32_t groups = 32 / power_above((head_width + 7) / 8), all = power_above(group);
+  return groups < all ? groups : all;
+}
+
 enum class Epilogue : uint32_t {
   store,     // out[r] = sum + bias
   add,       // out[r] += sum + bias
@@ -232,9 +243,12 @@ struct Token {
   float* logits;
   float *part_max, *part_sum, *part_acc;  // attention: [heads][splits], [heads][splits][head_width]
   uint32_t context, vocabulary, width, heads, kv_heads, head_width, max_splits;
+  uint32_t group;                             // queries of a KV head
+  uint32_t width_log, queries_log, sets_log;  // how lanes and warps lie over them (attention.cuh); powers of two
+  uint32_t tile_positions;                    // whose keys and values a slot of the ring holds
   float epsilon;
   // bytes from the block's shared memory on
-  uint32_t at_float, at_quants, at_scales, at_acc, at_ring, shared_bytes;
+  uint32_t at_float, at_quants, at_scales, at_ring, shared_bytes;
   uint32_t max_float, max_quantised;
   uint32_t slots, slot_bytes;  // of the ring
   uint32_t on_way;             // bytes of a block that may be on their way at once

@@ -42,7 +42,7 @@ __device__ __noinline__ void run_scores(const Token& t, Block& b, const Stage& s
   short_vector(t, c.hidden, c.rank, c.relu);
   begin_list(b);
   const float threshold = s.thresholds[1];
-  multiply(t, b, c.matrix, c.tiles, false, [&](const Order& o, uint32_t parts, float) {
+  multiply(t, b, [&]() -> const Matrix& { return c.matrix; }, [&]() -> const Tiles& { return c.tiles; }, false, [&](const Order& o, uint32_t parts, float) {
     append(b, o.first, o.count, [&](uint32_t i, float&) { return sum_of(b, i, parts) + c.bias[o.begin + o.first + i] > threshold; });
   });
   end_list(b);
@@ -55,7 +55,7 @@ __device__ __noinline__ void run_gates(const Token& t, Block& b, const Stage& s,
   const bool zeros = s.act == Act::relu || s.act == Act::drelu;
   const float* bias = s.gated ? nullptr : s.up_bias;
   const float threshold = s.thresholds[0];
-  multiply(t, b, g.matrix, g.tiles, false, [&](const Order& o, uint32_t parts, float) {
+  multiply(t, b, [&]() -> const Matrix& { return g.matrix; }, [&]() -> const Tiles& { return g.tiles; }, false, [&](const Order& o, uint32_t parts, float) {
     append(b, o.first, o.count, [&](uint32_t i, float& v) {
       v = sum_of(b, i, parts) + (bias ? bias[o.begin + o.first + i] : 0);
       return (zeros ? v : fabsf(activate(s.act, v))) > threshold;
@@ -133,7 +133,7 @@ struct Best {
 __device__ __noinline__ void run_logits(const Token& t, Block& b, const Segment& g) {
   HUNCH_SHARED(t), HUNCH_SHARED(b), HUNCH_SHARED(g);
   Best best;
-  multiply(t, b, g.matrix, g.tiles, false, [&](const Order& o, uint32_t parts, float) {
+  multiply(t, b, [&]() -> const Matrix& { return g.matrix; }, [&]() -> const Tiles& { return g.tiles; }, false, [&](const Order& o, uint32_t parts, float) {
 #pragma unroll 1
     for (uint32_t i = threadIdx.x; i < o.count; i += kThreads) {
       const uint32_t r = o.begin + o.first + i;
@@ -154,15 +154,19 @@ __device__ __noinline__ void run_logits(const Token& t, Block& b, const Segment&
   sync();
 }
 
-// Behind ready().
-__device__ __noinline__ void run_segments(const Token& t, Block& b, const Stage& s) {
-  HUNCH_SHARED(t), HUNCH_SHARED(b), HUNCH_SHARED(s);
+// Behind the vector.
+__device__ __noinline__ void run_segments(const Token& t, Block& b, const Stage&) {
+  HUNCH_SHARED(t), HUNCH_SHARED(b);
 #pragma unroll 1
-  for (uint32_t i = 0; i < s.segments; i++) {
-    const Segment& g = s.segment[i];
-    if (g.epilogue == Epilogue::logits) run_logits(t, b, g);
-    else if (g.epilogue == Epilogue::select) run_gates(t, b, s, g);
-    else multiply(t, b, g.matrix, g.tiles, s.source == Source::attention && s.kept_heads, [&](const Order& o, uint32_t parts, float before) { epilogue(t, b, s, g, o, parts, before); }, [&](const Order& o) { return added(g, o); });
+  for (uint32_t i = 0; i < stage_of(b).segments; i++) {
+    const Epilogue e = stage_of(b).segment[i].epilogue;
+    if (e == Epilogue::logits) run_logits(t, b, stage_of(b).segment[i]);
+    else if (e == Epilogue::select) run_gates(t, b, stage_of(b), stage_of(b).segment[i]);
+    else
+      multiply(
+          t, b, [&]() -> const Matrix& { return stage_of(b).segment[i].matrix; }, [&]() -> const Tiles& { return stage_of(b).segment[i].tiles; },
+          stage_of(b).source == Source::attention && stage_of(b).kept_heads, [&](const Order& o, uint32_t parts, float before) { epilogue(t, b, stage_of(b), stage_of(b).segment[i], o, parts, before); },
+          [&](const Order& o) { return added(stage_of(b).segment[i], o); });
   }
 }
 

@@ -32,24 +32,6 @@ struct Stream {
     if (++slot == t.slots) slot = 0, parity ^= 1;
   }
 
-  // One tile of `pieces` copies: copy i, of `bytes` (a multiple of 16), from `from(i)` to place() + `to(i)`.
-  template <class From, class To, class Bytes>
-  __device__ void send(Gate* gate, uint8_t* base, uint32_t copies, uint32_t total, From&& from, To&& to, Bytes&& bytes) {
-#if HUNCH_BULK
-    if (lane == 0) expect(gate, total);
-    __syncwarp();
-    for (uint32_t i = lane; i < copies; i += 32) copy_bulk(base + to(i), from(i), bytes(i), gate);
-#else
-    for (uint32_t i = 0; i < copies; i++) {
-      const uint8_t* source = from(i);
-      uint8_t* target = base + to(i);
-      const uint32_t n = bytes(i);
-      for (uint32_t at = lane * 16; at < n; at += 512) copy16(target + at, source + at);
-    }
-    join_gate(gate);
-#endif
-  }
-
   // Rows that lie side by side.
   __device__ bool whole(const uint8_t* from, uint32_t most, uint32_t left) {
     uint8_t* const ring = shared_memory() + t.at_ring;
@@ -135,20 +117,73 @@ struct Stream {
     if (count == 0) return true;
     if (tiles.run == 0 && tiles.parts == 1) return whole(row_of(m, which(0)), tiles.rows * tiles.row_bytes, count * tiles.row_bytes);
     if (tiles.parts == 1) return apart(m, tiles, which, count, tiles.run == 2 && tiles.rows > 1 ? 2 : 1);
-    // A part of the columns of each: planes, then sides.
-    const uint32_t plane = 16 * planes(m.format), side = side_bytes(m.format), sides = m.pieces * plane, each = side ? 2 : 1;
-    pace(tiles.rows * tiles.part_pieces * piece_bytes(m.format));
+    return in_parts(m, tiles, which, count);
+  }
+
+  // A part of the columns of each row: planes, then sides. A lane has a row.
+  __device__ bool in_parts(const Matrix& m, const Tiles& tiles, Rows which, uint32_t count) {
+    const uint32_t plane = 16 * planes(m.format), side = side_bytes(m.format), sides = m.pieces * plane, pieces = m.pieces, part_pieces = tiles.part_pieces;
+    pace(tiles.rows * part_pieces * piece_bytes(m.format));
 #pragma unroll 1
     for (uint32_t r0 = 0; r0 < count; r0 += tiles.rows) {
       const uint32_t n = min(tiles.rows, count - r0);
+      const uint8_t* const row = row_of(m, which(r0 + min(lane, n - 1)));
 #pragma unroll 1
-      for (uint32_t first = 0; first < m.pieces; first += tiles.part_pieces) {
+      for (uint32_t first = 0; first < pieces; first += part_pieces) {
         if (!room()) return false;
-        const uint32_t here = min(tiles.part_pieces, m.pieces - first), in_planes = here * plane, in_sides = (here * side + 15) / 16 * 16;
-        send(
-            &b.full[slot], place(), n * each, n * (in_planes + in_sides),
-            [&](uint32_t i) { return row_of(m, which(r0 + (side ? i / 2 : i))) + (side && i % 2 ? sides + first * side : first * plane); },
-            [&](uint32_t i) { return (side ? i / 2 : i) * (in_planes + in_sides) + (side && i % 2 ? in_planes : 0); }, [&](uint32_t i) { return side && i % 2 ? in_sides : in_planes; });
+        const uint32_t here = min(part_pieces, pieces - first), in_planes = here * plane, in_sides = (here * side + 15) / 16 * 16, each = in_planes + in_sides;
+        Gate* const gate = &b.full[slot];
+        uint8_t* const to = place();
+#if HUNCH_BULK
+        if (lane == 0) expect(gate, n * each);
+        __syncwarp();
+        if (lane < n) {
+          copy_bulk(to + lane * each, row + first * plane, in_planes, gate);
+          if (side) copy_bulk(to + lane * each + in_planes, row + sides + first * side, in_sides, gate);
+        }
+#else
+#pragma unroll 1
+        for (uint32_t i = 0; i < n; i++) {
+          const uint8_t* from = reinterpret_cast<const uint8_t*>(__shfl_sync(~0u, reinterpret_cast<unsigned long long>(row), i));
+          for (uint32_t at = lane * 16; at < in_planes; at += 512) copy16(to + i * each + at, from + first * plane + at);
+          for (uint32_t at = lane * 16; at < in_sides; at += 512) copy16(to + i * each + in_planes + at, from + sides + first * side + at);
+        }
+        join_gate(gate);
+#endif
+        next();
+      }
+    }
+    return true;
+  }
+
+  // Keys and then values of a unit's positions, once for every pass of its queries.
+  __device__ bool positions(const Stage& s, const Unit& u) {
+    const uint32_t hw = t.head_width, most = t.tile_positions, at_once = 1u << (t.queries_log + t.sets_log);
+    const size_t head = (size_t)u.kv * t.context;
+    pace(most * hw * 4);
+#pragma unroll 1
+    for (uint32_t first = 0; first < t.group; first += at_once) {
+      if (!order(u.begin, 0, u.end - u.begin, 0, true, 0)) return false;
+#pragma unroll 1
+      for (uint32_t begin = u.begin; begin < u.end; begin += most) {
+        if (!room()) return false;
+        const uint32_t bytes = min(most, u.end - begin) * hw * 2;
+        const uint16_t *keys = s.keys + (head + begin) * hw, *values = s.values + (head + begin) * hw;
+        Gate* const gate = &b.full[slot];
+        uint8_t* const to = place();
+#if HUNCH_BULK
+        if (lane == 0) {
+          expect(gate, 2 * bytes);
+          copy_bulk(to, keys, bytes, gate);
+          copy_bulk(to + bytes, values, bytes, gate);
+        }
+#else
+        for (uint32_t at = lane * 16; at < bytes; at += 512) {
+          copy16(to + at, reinterpret_cast<const uint8_t*>(keys) + at);
+          copy16(to + bytes + at, reinterpret_cast<const uint8_t*>(values) + at);
+        }
+        join_gate(gate);
+#endif
         next();
       }
     }
@@ -183,13 +218,21 @@ struct Stream {
   }
 };
 
-__device__ inline void ask_for_stage(const Token& t, Block& b, Stream& stream, int i) {
-  const uint32_t at = (uint32_t)i % kStageSlots;
-  uint8_t* to = reinterpret_cast<uint8_t*>(&b.stage[at]);
-  const uint8_t* from = reinterpret_cast<const uint8_t*>(t.stages + i);
+__device__ inline void ask_for_stage(const Token& t, Block& b, int i) {
+  Gate* const gate = &b.stage_full[(uint32_t)i % kStageSlots];
+  uint8_t* const to = reinterpret_cast<uint8_t*>(&b.stage[(uint32_t)i % kStageSlots]);
+  const uint8_t* const from = reinterpret_cast<const uint8_t*>(t.stages + i);
   static_assert(sizeof(Stage) % 16 == 0);
-  stream.send(
-      &b.stage_full[at], to, 1, sizeof(Stage), [&](uint32_t) { return from; }, [](uint32_t) { return 0u; }, [](uint32_t) { return (uint32_t)sizeof(Stage); });
+  const uint32_t lane = threadIdx.x % 32;
+#if HUNCH_BULK
+  if (lane == 0) {
+    expect(gate, sizeof(Stage));
+    copy_bulk(to, from, sizeof(Stage), gate);
+  }
+#else
+  for (uint32_t at = lane * 16; at < sizeof(Stage); at += 512) copy16(to + at, from + at);
+  join_gate(gate);
+#endif
 }
 
 // The whole of a token's weights, by the warp that asks. Returns when all is asked for, or when the kernel is ending.
@@ -199,12 +242,12 @@ __device__ __noinline__ void ask_for_token(const Token& t, Block& b, int count) 
   uint32_t heads_parity = 0, list_parity = 0;
   constexpr int kStagesAhead = kStageSlots - 2;
 #pragma unroll 1
-  for (int i = 0; i < min(count, kStagesAhead); i++) ask_for_stage(t, b, stream, i);
+  for (int i = 0; i < min(count, kStagesAhead); i++) ask_for_stage(t, b, i);
 #pragma unroll 1
   for (int i = 0; i < count; i++) {
     if (const int later = i + kStagesAhead; later < count) {
       if (later >= (int)kStageSlots && !pass(&b.stage_empty[later % kStageSlots], (later / kStageSlots - 1) & 1, &b.broken)) return;
-      ask_for_stage(t, b, stream, later);
+      ask_for_stage(t, b, later);
     }
     if (!pass(&b.stage_full[i % kStageSlots], i / kStageSlots & 1, &b.broken)) return;
     const Stage& s = b.stage[i % kStageSlots];
@@ -219,6 +262,15 @@ __device__ __noinline__ void ask_for_token(const Token& t, Block& b, int count) 
     if (s.scores.matrix.data) {
       const uint2 mine = own_neurons(s.scores.matrix.rows);
       if (!stream.rows(s.scores.matrix, s.scores.tiles, {.begin = mine.x}, mine.y - mine.x)) return;
+    }
+    if (s.attention) {
+      const uint32_t splits = attention_splits(t, s, b.position), units = t.kv_heads * splits;
+#pragma unroll 1
+      for (uint32_t n = blockIdx.x; n < units; n += gridDim.x) {
+        const Unit u = unit_of(s, n, splits, b.position);
+        if (!is_skipped(t, b, s, u) && !stream.positions(s, u)) return;
+      }
+      continue;
     }
     bool heads_open = s.choose_heads == 0;
 #pragma unroll 1

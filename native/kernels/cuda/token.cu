@@ -5,26 +5,33 @@
 
 namespace hunch::cuda {
 
-__device__ __noinline__ void run_plain(const Token& t, Block& b, const Stage& s) {
-  HUNCH_SHARED(t), HUNCH_SHARED(b), HUNCH_SHARED(s);
-  ready(t, b, s);
-  if (!b.broken) run_segments(t, b, s);
+__device__ __noinline__ void run_plain(const Token& t, Block& b) {
+  HUNCH_SHARED(t), HUNCH_SHARED(b);
+  const NormAhead ahead = norm_ahead(stage_of(b));
+  if (!open_stage(t, b, stage_of(b))) return;
+  make_vector(t, b, stage_of(b), ahead);
+  HUNCH_MARK(3);
+  run_segments(t, b, stage_of(b));
 }
-__device__ __noinline__ void run_other(const Token& t, Block& b, const Stage& s) {
-  HUNCH_SHARED(t), HUNCH_SHARED(b), HUNCH_SHARED(s);
-  if (s.scores.matrix.data && s.scores.early) run_scores(t, b, s);
-  if (s.choose_heads == 2) choose_heads(t, b, s);
-  ready(t, b, s);
-  if (b.broken) return;
-  if (late_scores(s)) {
-    run_scores(t, b, s);
-    make_vector(t, b, s, norm_ahead(s));
+__device__ __noinline__ void run_other(const Token& t, Block& b) {
+  HUNCH_SHARED(t), HUNCH_SHARED(b);
+  if (stage_of(b).scores.matrix.data && stage_of(b).scores.early) run_scores(t, b, stage_of(b));
+  if (stage_of(b).choose_heads == 2) choose_heads(t, b, stage_of(b));
+  if (late_scores(stage_of(b))) {  // in the vector's place, before the vector
+    if (!open_stage(t, b, stage_of(b))) return;
+    run_scores(t, b, stage_of(b));
+    make_vector(t, b, stage_of(b), norm_ahead(stage_of(b)));
+  } else {
+    const NormAhead ahead = norm_ahead(stage_of(b));
+    if (!open_stage(t, b, stage_of(b))) return;
+    if (stage_of(b).source != Source::none) make_vector(t, b, stage_of(b), ahead);
   }
-  if (s.segments) run_segments(t, b, s);
-  if (s.neurons) run_neurons(t, b, s);
-  if (s.sum_partials) sum_partials(t, b, s);
-  if (s.host.answer && !join_host(t, s.host, b.position, &b.broken)) return;
-  if (s.finish && blockIdx.x == 0) run_finish(t, b, *t.state);
+  HUNCH_MARK(3);
+  if (stage_of(b).segments) run_segments(t, b, stage_of(b));
+  if (stage_of(b).neurons) run_neurons(t, b, stage_of(b));
+  if (stage_of(b).sum_partials) sum_partials(t, b, stage_of(b));
+  if (stage_of(b).host.answer && !join_host(t, stage_of(b).host, b.position, &b.broken)) return;
+  if (stage_of(b).finish && blockIdx.x == 0) run_finish(t, b, *t.state);
 }
 
 // What the warps that compute do, stage after stage. Nothing is kept in registers from one call to the next, since what is called needs them all: the number of
@@ -32,19 +39,17 @@ __device__ __noinline__ void run_other(const Token& t, Block& b, const Stage& s)
 __device__ inline void walk(const Token& t, Block& b) {
 #pragma unroll 1
   for (;;) {
-    const int i = b.at;
+    const int i = b.at[threadIdx.x / 32];
     if (i >= b.count || !pass(&b.stage_full[i % kStageSlots], i / kStageSlots & 1, &b.broken)) break;
     const Stage& s = b.stage[i % kStageSlots];
     HUNCH_MARK(0);
     const Kind kind = s.kind;
     if (kind == Kind::plain) {
-      run_plain(t, b, s);
+      run_plain(t, b);
     } else if (kind == Kind::attention) {
       run_attention(t, b, s, shared_memory());
     } else if (!s.logits || b.with_logits) {
-      run_other(t, b, s);
-    } else {
-      sync();  // all have read the number
+      run_other(t, b);
     }
     if (b.broken) break;
     HUNCH_MARK(6);
@@ -70,13 +75,14 @@ extern "C" __global__ void __launch_bounds__(kBlockThreads, 1) hunch_token(const
   for (uint32_t i = threadIdx.x; i < sizeof(Token) / 4; i += kBlockThreads) reinterpret_cast<uint32_t*>(&b.token)[i] = reinterpret_cast<const uint32_t*>(&launch)[i];
   for (uint32_t i = threadIdx.x; i < kMaxSlots; i += kBlockThreads) open_gate(&b.full[i], 1), open_gate(&b.empty[i], kWarps);
   for (uint32_t i = threadIdx.x; i < kOrders; i += kBlockThreads) open_gate(&b.order_full[i], 1), open_gate(&b.order_empty[i], 1);
+  if (threadIdx.x < kWarps) b.at[threadIdx.x] = 0, b.order_at[threadIdx.x] = 0;
   if (threadIdx.x < kStageSlots) open_gate(&b.stage_full[threadIdx.x], 1), open_gate(&b.stage_empty[threadIdx.x], 1);
   if (threadIdx.x == 0) {
     open_gate(&b.heads_known, 1), open_gate(&b.list_known, 1);
     b.position = state.position, b.known = state.known, b.broken = 0;
     b.target = state.epoch;
     b.with_logits = state.score || b.position + 1 > b.known || (b.position + 1 == b.known && state.want_last);
-    b.order_at = 0, b.at = 0, b.count = state.stage_count;
+    b.count = state.stage_count;
   }
   if (state.stopped) return;
 #if HUNCH_BULK

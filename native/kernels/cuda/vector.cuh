@@ -40,12 +40,6 @@ __device__ __noinline__ void choose_heads(const Token& t, Block& b, const Stage&
   if (blockIdx.x == 0 && threadIdx.x == 0 && s.heads_counted) *s.heads_counted += b.kept[0];
 }
 
-// Parts that attention cuts a layer's positions into: a function of the position alone, so that every block knows.
-__device__ inline uint32_t attention_splits(const Token& t, const Stage& s, uint32_t position) {
-  const uint32_t seen = s.window && position + 1 > s.window ? s.window : position + 1;
-  return max(1u, min(s.most_splits, (seen + 63) / 64));
-}
-
 __device__ __noinline__ inline float4 embedded(const Stage& s, uint32_t token, uint32_t position, uint32_t c) {
   float v[4];
 #pragma unroll 1
@@ -160,37 +154,48 @@ __device__ inline void normed_groups(const Token& t, Block& b, const Stage& s, c
 __device__ __noinline__ void normed_vector(const Token& t, Block& b, const Stage& s, NormAhead ahead) {
   HUNCH_SHARED(t), HUNCH_SHARED(b), HUNCH_SHARED(s);
   if (s.n <= kThreads * 4) normed_groups<1>(t, b, s, ahead);
+  else if (s.n <= kThreads * 8) normed_groups<2>(t, b, s, ahead);
   else normed_groups<kHeld>(t, b, s, ahead);
   sync();
 }
 
-// A vector as it is. The next groups are asked for before these are worked on.
+// A vector as it is, N groups of a thread at once.
+template <uint32_t N>
+__device__ inline void load_groups(float4 (&to)[N], const float* x, uint32_t g0, uint32_t n) {
+#pragma unroll
+  for (uint32_t i = 0; i < N; i++) {
+    const uint32_t c = (g0 + i * kThreads) * 4;
+    to[i] = c < n ? load4(x, c) : float4{0, 0, 0, 0};
+  }
+}
+template <uint32_t N>
+__device__ inline void keep_groups(const Vector& vector, const Stage& s, uint32_t g0, const float4 (&v)[N], uint32_t n) {
+  if (s.want_float) {
+    float4* const floats = vector.f + float_place(g0 * 4);
+#pragma unroll
+    for (uint32_t i = 0; i < N; i++)
+      if ((g0 + i * kThreads) * 4 < n) floats[i * kThreads] = v[i];
+  }
+  if (s.want_quantised) quantise(vector, g0, v, n);
+}
 __device__ __noinline__ void plain_vector(const Token& t, Block& b, const Stage& s) {
   HUNCH_SHARED(t), HUNCH_SHARED(b), HUNCH_SHARED(s);
-  const uint32_t n = s.n, want_float = s.want_float, want_quantised = s.want_quantised;
-  const float* x = s.x;
+  const uint32_t n = s.n;
   const Vector vector = vector_of(t);
-  float4 v[kHeld], next[kHeld];
-  const auto load = [&](float4(&to)[kHeld], uint32_t g0) {
-#pragma unroll
-    for (uint32_t i = 0; i < kHeld; i++) {
-      const uint32_t c = (g0 + i * kThreads) * 4;
-      to[i] = c < n ? load4(x, c) : float4{0, 0, 0, 0};
-    }
-  };
-  load(v, threadIdx.x);
+  if (n <= kThreads * 8) {
+    float4 v[2];
+    load_groups(v, s.x, threadIdx.x, n);
+    keep_groups(vector, s, threadIdx.x, v, n);
+  } else {
+    float4 v[kHeld], next[kHeld];  // which are asked for before the others are worked on
+    load_groups(v, s.x, threadIdx.x, n);
 #pragma unroll 1
-  for (uint32_t g0 = threadIdx.x; (g0 & ~31u) * 4 < n; g0 += kHeld * kThreads) {
-    load(next, g0 + kHeld * kThreads);
-    if (want_float) {
-      float4* const floats = vector.f + float_place(g0 * 4);
+    for (uint32_t g0 = threadIdx.x; (g0 & ~31u) * 4 < n; g0 += kHeld * kThreads) {
+      load_groups(next, s.x, g0 + kHeld * kThreads, n);
+      keep_groups(vector, s, g0, v, n);
 #pragma unroll
-      for (uint32_t i = 0; i < kHeld; i++)
-        if ((g0 + i * kThreads) * 4 < n) floats[i * kThreads] = v[i];
+      for (uint32_t i = 0; i < kHeld; i++) v[i] = next[i];
     }
-    if (want_quantised) quantise(vector, g0, v, n);
-#pragma unroll
-    for (uint32_t i = 0; i < kHeld; i++) v[i] = next[i];
   }
   sync();
 }
@@ -235,62 +240,72 @@ __device__ inline float4 joined(const Token& t, uint32_t head, uint32_t c, uint3
   return {v.x * inverse, v.y * inverse, v.z * inverse, v.w * inverse};
 }
 
-// All heads' attention. A thread's groups go together, two parts of each at a time.
-__device__ __noinline__ void joined_vector(const Token& t, Block& b, const Stage& s) {
-  HUNCH_SHARED(t), HUNCH_SHARED(b), HUNCH_SHARED(s);
-  constexpr uint32_t kParts = 2;
-  const uint32_t splits = attention_splits(t, s, b.position), n = s.n, hw = t.head_width, most = t.max_splits;
-  const float *part_max = t.part_max, *part_sum = t.part_sum, *part_acc = t.part_acc;
+// What each part of each head's attention counts for, b.sums[head * splits + part]; lanes side by side have a head's parts.
+__device__ inline void weigh_parts(const Token& t, Block& b, uint32_t splits) {
+  const uint32_t wide = power_above(splits);
+#pragma unroll 1
+  for (uint32_t i = threadIdx.x; (i & ~31u) < t.heads * wide; i += kThreads) {
+    const uint32_t k = i & (wide - 1), h = i / wide, at = h * t.max_splits + k;
+    const bool there = h < t.heads && k < splits;
+    const float m = there ? t.part_max[at] : -INFINITY, sum = there ? t.part_sum[at] : 0;
+    float top = m;
+#pragma unroll 1
+    for (uint32_t o = wide / 2; o; o >>= 1) top = fmaxf(top, __shfl_xor_sync(~0u, top, o));
+    const float w = there ? exp2f(m - top) : 0;
+    float total = w * sum;
+#pragma unroll 1
+    for (uint32_t o = wide / 2; o; o >>= 1) total += __shfl_xor_sync(~0u, total, o);
+    if (there) b.sums[h * splits + k] = __fdividef(w, total);
+  }
+}
+
+// All heads' attention, N groups of a thread at once: the first parts are on their way while all are weighed.
+template <uint32_t N>
+__device__ inline void joined_groups(const Token& t, Block& b, const Stage& s, uint32_t g0, uint32_t splits, bool weigh) {
+  constexpr uint32_t kParts = 4;
+  const uint32_t n = s.n, hw = t.head_width;
   const Vector vector = vector_of(t);
-#pragma unroll 1
-  for (uint32_t g0 = threadIdx.x; (g0 & ~31u) * 4 < n; g0 += kHeld * kThreads) {
-    float top[kHeld], total[kHeld];
-    float4 v[kHeld];
-    uint32_t at[kHeld], column[kHeld];
+  const float* const part_acc = t.part_acc;
+  uint32_t from[N], weight[N];
+  float4 v[N];
 #pragma unroll
-    for (uint32_t i = 0; i < kHeld; i++) {
-      const uint32_t c = min((g0 + i * kThreads) * 4, n - 4), head = divided(c, hw);
-      at[i] = head * most, column[i] = c - head * hw;
-      top[i] = -INFINITY, total[i] = 0, v[i] = {0, 0, 0, 0};
+  for (uint32_t i = 0; i < N; i++) {
+    const uint32_t c = min((g0 + i * kThreads) * 4, n - 4), head = divided(c, hw);
+    from[i] = head * t.max_splits * hw + (c - head * hw), weight[i] = head * splits;
+    v[i] = {0, 0, 0, 0};
+  }
+#pragma unroll 1
+  for (uint32_t k0 = 0; k0 < splits; k0 += kParts) {
+    float4 a[N][kParts];
+#pragma unroll
+    for (uint32_t i = 0; i < N; i++)
+#pragma unroll
+      for (uint32_t k = 0; k < kParts; k++)
+        if (k0 + k < splits) a[i][k] = load4(part_acc, from[i] + (k0 + k) * hw);
+    if (weigh) {
+      weigh_parts(t, b, splits);
+      sync();
+      weigh = false;
     }
-#pragma unroll 1
-    for (uint32_t k0 = 0; k0 < splits; k0 += kParts) {
-      float m[kHeld][kParts], sum[kHeld][kParts];
-      float4 a[kHeld][kParts];
 #pragma unroll
-      for (uint32_t i = 0; i < kHeld; i++)
+    for (uint32_t k = 0; k < kParts; k++) {
+      if (k0 + k >= splits) break;
 #pragma unroll
-        for (uint32_t k = 0; k < kParts; k++) {
-          const uint32_t p = at[i] + min(k0 + k, splits - 1);
-          m[i][k] = part_max[p], sum[i][k] = part_sum[p], a[i][k] = load4(part_acc, p * hw + column[i]);
-        }
-#pragma unroll
-      for (uint32_t i = 0; i < kHeld; i++) {
-        float higher = top[i];
-#pragma unroll
-        for (uint32_t k = 0; k < kParts; k++) {
-          if (k0 + k >= splits) m[i][k] = -INFINITY;
-          higher = fmaxf(higher, m[i][k]);
-        }
-        const float keep = exp2f(top[i] - higher);
-        total[i] *= keep, v[i].x *= keep, v[i].y *= keep, v[i].z *= keep, v[i].w *= keep;
-#pragma unroll
-        for (uint32_t k = 0; k < kParts; k++) {
-          const float w = exp2f(m[i][k] - higher);
-          total[i] += w * sum[i][k], v[i].x += w * a[i][k].x, v[i].y += w * a[i][k].y, v[i].z += w * a[i][k].z, v[i].w += w * a[i][k].w;
-        }
-        top[i] = higher;
+      for (uint32_t i = 0; i < N; i++) {
+        const float w = b.sums[weight[i] + k0 + k];
+        v[i].x += w * a[i][k].x, v[i].y += w * a[i][k].y, v[i].z += w * a[i][k].z, v[i].w += w * a[i][k].w;
       }
     }
-#pragma unroll
-    for (uint32_t i = 0; i < kHeld; i++) {
-      const uint32_t c = (g0 + i * kThreads) * 4;
-      const float inverse = c < n ? __fdividef(1.0f, total[i]) : 0;
-      v[i] = {v[i].x * inverse, v[i].y * inverse, v[i].z * inverse, v[i].w * inverse};
-      if (s.want_float && c < n) vector.f[float_place(c)] = v[i];
-    }
-    if (s.want_quantised) quantise(vector, g0, v, n);
   }
+  keep_groups(vector, s, g0, v, n);
+}
+__device__ __noinline__ void joined_vector(const Token& t, Block& b, const Stage& s) {
+  HUNCH_SHARED(t), HUNCH_SHARED(b), HUNCH_SHARED(s);
+  const uint32_t splits = attention_splits(t, s, b.position);
+  if (s.n <= kThreads * 4) joined_groups<1>(t, b, s, threadIdx.x, splits, true);
+  else
+#pragma unroll 1
+    for (uint32_t g0 = threadIdx.x; (g0 - threadIdx.x) * 4 < s.n; g0 += 2 * kThreads) joined_groups<2>(t, b, s, g0, splits, g0 == threadIdx.x);
   sync();
 }
 

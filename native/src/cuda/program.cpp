@@ -1,6 +1,7 @@
 #include "program.h"
 
 #include <algorithm>
+#include <bit>
 #include <cmath>
 #include <map>
 
@@ -54,7 +55,7 @@ uint32_t slot_for(const DeviceModel& m, uint32_t room) {
   add(m.output);
   uint32_t best = 0;
   double most = 0;
-  for (uint32_t slots = kWarps; slots <= kMaxSlots; slots++) {
+  for (uint32_t slots = std::min(12u, room / kLeastSlot); slots <= kMaxSlots; slots++) {
     const uint32_t slot = room / slots / 128 * 128;
     if (slot < kLeastSlot) break;
     double full = 0;
@@ -62,7 +63,7 @@ uint32_t slot_for(const DeviceModel& m, uint32_t room) {
       double used = 0;
       for (uint32_t rows = 1; rows <= 4; rows *= 2)
         if (row * rows <= slot) used = (double)row * rows / slot;
-      if (row > slot) used = (double)row / ((row + slot - 1) / slot) / slot;  // parts
+      if (row > slot) used = 0.75 * (double)row / ((row + slot - 1) / slot) / slot;  // parts cost more to ask for
       full += n * used;
     }
     if (full > most * 1.02) most = full, best = slot;
@@ -248,7 +249,7 @@ class Builder {
   void neurons(Stage& s, uint32_t i, const DeviceLayer& l, uint32_t kind) {
     s.neurons = kind;
     s.first = l.first, s.up = l.up, s.down = l.down_rows;
-    s.first_tiles = chosen_tiles(l.first, l.first.pair ? 2 : 1, slot_), s.up_tiles = chosen_tiles(l.up, 1, slot_), s.down_tiles = chosen_tiles(l.down_rows, kDownRows, slot_);
+    s.first_tiles = chosen_tiles(l.first, (l.first.pair ? 2 : 1) * (kind == 2 && row_bytes(l.first) * (l.first.pair ? 4 : 2) <= slot_ ? 2 : 1), slot_), s.up_tiles = chosen_tiles(l.up, 1, slot_), s.down_tiles = chosen_tiles(l.down_rows, kDownRows, slot_);
     s.down_tiles.pass = UINT32_MAX;  // they leave no sums
     s.up_bias = l.up_bias;
     s.thresholds = b_.thresholds + 3 * i;
@@ -375,24 +376,24 @@ Status lay_out(const DeviceModel& model, Token& t) {
   t.at_float = 0;
   t.at_quants = t.max_float * 4;
   t.at_scales = t.at_quants + t.max_quantised;
-  const uint32_t group = s.heads / s.kv_heads, at_once = group == 1 ? 1 : 4;
-  const uint32_t attention = up((group + 1) * s.head_width * 4 + 4 * kMaxHeadWidth, 16) + kWarps * at_once * (s.head_width + 8) * 4;
-  t.at_acc = up(std::max(t.at_scales + t.max_quantised / 32 * 8, attention), 128);  // attention has no vector
+  const uint32_t group = s.heads / s.kv_heads;
+  t.group = group;
+  const uint32_t width = power_above((s.head_width + 7) / 8), queries = attention_queries(s.head_width, group), sets = std::min(kWarps, std::max(1u, power_above(group) / queries));
+  t.width_log = std::countr_zero(width), t.queries_log = std::countr_zero(queries), t.sets_log = std::countr_zero(sets);
+  const uint32_t attention = (group + 1) * s.head_width * 4 + 8 * kMaxHeadWidth + kWarps * attention_queries(s.head_width, group) * (s.head_width + 8) * 4;
+  t.at_ring = up(std::max(t.at_scales + t.max_quantised / 32 * 8, attention), 128);  // attention has no vector
   const Device& device = model.memory.device();
-  uint32_t acc = 0;
-  for (const DeviceLayer& l : model.layers)
-    if (l.by_neuron) {
-      acc = std::max(acc, l.down_rows.pieces * piece_columns(l.down_rows.format) * 4);
-      if ((s.ffn_width + device.blocks - 1) / device.blocks > kOwn || s.width > kMaxWidth)
-        return Status::error("model-unsupported", "The model " + s.path + " has more neurons a layer than this GPU's multiprocessors can choose from. Run it on the CPU.");
-    }
-  t.at_ring = up(t.at_acc + acc, 128);
+  const bool by_neuron = std::any_of(model.layers.begin(), model.layers.end(), [](const DeviceLayer& l) { return l.by_neuron; });
+  if (by_neuron && ((s.ffn_width + device.blocks - 1) / device.blocks > kOwn || s.width > kMaxWidth))
+    return Status::error("model-unsupported", "The model " + s.path + " has more neurons a layer than this GPU's multiprocessors can choose from. Run it on the CPU.");
   const uint32_t room = device.shared_limit > t.at_ring ? device.shared_limit - t.at_ring : 0;
   if (room < kWarps * kLeastSlot)
     return Status::error("model-unsupported", "The model " + s.path + " is too wide for this GPU: a block would need " + std::to_string((t.at_ring + kWarps * kLeastSlot) >> 10) + " KB of shared memory, it has " +
                                                   std::to_string(device.shared_limit >> 10) + ". Choose a quantised version, or run on the CPU.");
   t.slot_bytes = slot_for(model, room);
   t.slots = std::min(kMaxSlots, room / t.slot_bytes);
+  const uint32_t positions = t.slot_bytes / (s.head_width * 4), step = kWarps / sets * (32 / width / queries);
+  t.tile_positions = positions >= step ? positions / step * step : positions;
   t.shared_bytes = t.at_ring + t.slots * t.slot_bytes;
   t.on_way = getenv("HUNCH_ON_WAY") ? atoi(getenv("HUNCH_ON_WAY")) : 32 << 10;
   return Status::fine();

@@ -58,7 +58,7 @@ Status DeviceSession::open(std::shared_ptr<DeviceModel> model, uint32_t context,
   t.best = memory.array<float>(blocks, what), t.best_sum = memory.array<float>(blocks, what);
   t.best_id = memory.array<int32_t>(blocks, what);
   t.logits = b.logits;
-  t.max_splits = b.max_splits = std::clamp(blocks / m.kv_heads, 1u, std::max(1u, kSums / m.heads));
+  t.max_splits = b.max_splits = std::clamp(blocks / m.kv_heads, 1u, std::clamp(kSums / m.heads, 1u, 32u));
   t.part_max = memory.array<float>((size_t)m.heads * t.max_splits, what), t.part_sum = memory.array<float>((size_t)m.heads * t.max_splits, what);
   t.part_acc = memory.array<float>((size_t)m.heads * t.max_splits * hw, what);
   t.context = context, t.vocabulary = m.vocabulary, t.width = m.width, t.heads = m.heads, t.kv_heads = m.kv_heads, t.head_width = hw;
