@@ -75,12 +75,6 @@ HUNCH_BOTH constexpr uint32_t power_above(uint32_t n) {  // the power of two fro
   while (p < n) p *= 2;
   return p;
 }
-// Queries of a KV head that a warp takes at once, eight columns a lane; a power of two.
-HUNCH_BOTH constexpr uint32_t attention_queries(uint32_t head_width, uint32_t group) {
-  const uint32_t groups = 32 / power_above((head_width + 7) / 8), all = power_above(group);
-  return groups < all ? groups : all;
-}
-
 enum class Epilogue : uint32_t {
   store,     // out[r] = sum + bias
   add,       // out[r] += sum + bias
@@ -243,9 +237,8 @@ struct Token {
   float* logits;
   float *part_max, *part_sum, *part_acc;  // attention: [heads][splits], [heads][splits][head_width]
   uint32_t context, vocabulary, width, heads, kv_heads, head_width, max_splits;
-  uint32_t group;                             // queries of a KV head
-  uint32_t width_log, queries_log, sets_log;  // how lanes and warps lie over them (attention.cuh); powers of two
-  uint32_t tile_positions;                    // whose keys and values a slot of the ring holds
+  uint32_t group;      // queries of a KV head
+  uint32_t width_log;  // two to this lanes share a position in attention, eight columns each
   float epsilon;
   // bytes from the block's shared memory on
   uint32_t at_float, at_quants, at_scales, at_ring, shared_bytes;

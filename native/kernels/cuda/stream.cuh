@@ -156,40 +156,6 @@ struct Stream {
     return true;
   }
 
-  // Keys and then values of a unit's positions, once for every pass of its queries.
-  __device__ bool positions(const Stage& s, const Unit& u) {
-    const uint32_t hw = t.head_width, most = t.tile_positions, at_once = 1u << (t.queries_log + t.sets_log);
-    const size_t head = (size_t)u.kv * t.context;
-    pace(most * hw * 4);
-#pragma unroll 1
-    for (uint32_t first = 0; first < t.group; first += at_once) {
-      if (!order(u.begin, 0, u.end - u.begin, 0, true, 0)) return false;
-#pragma unroll 1
-      for (uint32_t begin = u.begin; begin < u.end; begin += most) {
-        if (!room()) return false;
-        const uint32_t bytes = min(most, u.end - begin) * hw * 2;
-        const uint16_t *keys = s.keys + (head + begin) * hw, *values = s.values + (head + begin) * hw;
-        Gate* const gate = &b.full[slot];
-        uint8_t* const to = place();
-#if HUNCH_BULK
-        if (lane == 0) {
-          expect(gate, 2 * bytes);
-          copy_bulk(to, keys, bytes, gate);
-          copy_bulk(to + bytes, values, bytes, gate);
-        }
-#else
-        for (uint32_t at = lane * 16; at < bytes; at += 512) {
-          copy16(to + at, reinterpret_cast<const uint8_t*>(keys) + at);
-          copy16(to + bytes + at, reinterpret_cast<const uint8_t*>(values) + at);
-        }
-        join_gate(gate);
-#endif
-        next();
-      }
-    }
-    return true;
-  }
-
   // Rows of which only the columns of the heads that are kept are read; they lie in the slot where the whole row would have them.
   __device__ bool rows_of_heads(const Matrix& m, const Tiles& tiles, uint32_t begin, uint32_t count) {
     const uint32_t each = t.head_width / piece_columns(m.format), used = b.kept[0] * each;
@@ -262,15 +228,6 @@ __device__ __noinline__ void ask_for_token(const Token& t, Block& b, int count) 
     if (s.scores.matrix.data) {
       const uint2 mine = own_neurons(s.scores.matrix.rows);
       if (!stream.rows(s.scores.matrix, s.scores.tiles, {.begin = mine.x}, mine.y - mine.x)) return;
-    }
-    if (s.attention) {
-      const uint32_t splits = attention_splits(t, s, b.position), units = t.kv_heads * splits;
-#pragma unroll 1
-      for (uint32_t n = blockIdx.x; n < units; n += gridDim.x) {
-        const Unit u = unit_of(s, n, splits, b.position);
-        if (!is_skipped(t, b, s, u) && !stream.positions(s, u)) return;
-      }
-      continue;
     }
     bool heads_open = s.choose_heads == 0;
 #pragma unroll 1

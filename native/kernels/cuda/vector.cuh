@@ -262,7 +262,7 @@ __device__ inline void weigh_parts(const Token& t, Block& b, uint32_t splits) {
 // All heads' attention, N groups of a thread at once: the first parts are on their way while all are weighed.
 template <uint32_t N>
 __device__ inline void joined_groups(const Token& t, Block& b, const Stage& s, uint32_t g0, uint32_t splits, bool weigh) {
-  constexpr uint32_t kParts = 4;
+  constexpr uint32_t kParts = N == 1 ? 4 : 2;
   const uint32_t n = s.n, hw = t.head_width;
   const Vector vector = vector_of(t);
   const float* const part_acc = t.part_acc;

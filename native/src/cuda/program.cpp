@@ -378,9 +378,8 @@ Status lay_out(const DeviceModel& model, Token& t) {
   t.at_scales = t.at_quants + t.max_quantised;
   const uint32_t group = s.heads / s.kv_heads;
   t.group = group;
-  const uint32_t width = power_above((s.head_width + 7) / 8), queries = attention_queries(s.head_width, group), sets = std::min(kWarps, std::max(1u, power_above(group) / queries));
-  t.width_log = std::countr_zero(width), t.queries_log = std::countr_zero(queries), t.sets_log = std::countr_zero(sets);
-  const uint32_t attention = (group + 1) * s.head_width * 4 + 8 * kMaxHeadWidth + kWarps * attention_queries(s.head_width, group) * (s.head_width + 8) * 4;
+  t.width_log = std::countr_zero(power_above((s.head_width + 7) / 8));
+  const uint32_t attention = up((group + 1) * s.head_width * 4 + 4 * kMaxHeadWidth, 16) + kWarps * (group == 1 ? 1 : 4) * (s.head_width + 8) * 4;
   t.at_ring = up(std::max(t.at_scales + t.max_quantised / 32 * 8, attention), 128);  // attention has no vector
   const Device& device = model.memory.device();
   const bool by_neuron = std::any_of(model.layers.begin(), model.layers.end(), [](const DeviceLayer& l) { return l.by_neuron; });
@@ -392,8 +391,6 @@ Status lay_out(const DeviceModel& model, Token& t) {
                                                   std::to_string(device.shared_limit >> 10) + ". Choose a quantised version, or run on the CPU.");
   t.slot_bytes = slot_for(model, room);
   t.slots = std::min(kMaxSlots, room / t.slot_bytes);
-  const uint32_t positions = t.slot_bytes / (s.head_width * 4), step = kWarps / sets * (32 / width / queries);
-  t.tile_positions = positions >= step ? positions / step * step : positions;
   t.shared_bytes = t.at_ring + t.slots * t.slot_bytes;
   t.on_way = getenv("HUNCH_ON_WAY") ? atoi(getenv("HUNCH_ON_WAY")) : 32 << 10;
   return Status::fine();
