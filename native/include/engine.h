@@ -239,7 +239,8 @@ class Session {
                   const std::atomic<bool>& cancel, GenerateResult& result);
   // How decode steps and scores run from the next token on; null = dense. May be called while another thread generates.
   Status set_plan(const Plan* plan);
-  // What decode steps note down from the next token on. May be called while another thread generates.
+  // What decode steps note down from the next token on. May be called while another thread generates. A session of a GPU runs replies that begin while
+  // something is noted down on the CPU.
   void set_capture(const CaptureOptions& options);
   // Changes every pass from the next one on; empties the cache's claim on earlier text, which was run otherwise. Errors: bad-request (an index).
   Status set_edits(std::span<const Edit> edits);

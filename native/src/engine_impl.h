@@ -74,6 +74,7 @@ struct Session::Impl {
               const std::function<void(uint32_t)>& progress = {});
   // A decode step of the text itself, captured if that is asked for; false = cancelled. Errors: out-of-memory.
   Status step(int32_t id, const Plan* plan, const std::atomic<bool>& cancel, bool& ran);
+  bool captures() const;  // decode steps are to be noted down, which only the CPU does
   Status begin_capture(const CaptureOptions& options);
   void end_capture(int32_t id, double seconds);
   // Gives the next pass the model's predictors and this session's edits; behind engine.turn.

@@ -151,7 +151,7 @@ Status Session::generate(std::span<const int32_t> prompt, const GenerateOptions&
   if (Status status = s.check(prompt); !status.ok()) return status;
   const auto begin = Clock::now();
   s.take_edits();
-  const OnCpu cpu(s, s.edits != nullptr);
+  const OnCpu cpu(s, s.edits != nullptr || s.captures());
 
   // At least the prompt's last token runs: its logits are what we sample from.
   const auto common = std::mismatch(prompt.begin(), prompt.end() - 1, s.history.begin(), s.history.end()).first - prompt.begin();

@@ -44,6 +44,11 @@ void Session::Impl::take_edits() {
   history.clear();
 }
 
+bool Session::Impl::captures() const {
+  std::lock_guard lock(plan_mutex);
+  return capture_options.mode != CaptureMode::off;
+}
+
 Status Session::Impl::begin_capture(const CaptureOptions& options) try {
   if (!capture) {
     uint32_t part = 0;
@@ -82,7 +87,7 @@ Status Session::Impl::step(int32_t id, const Plan* plan, const std::atomic<bool>
     options = capture_options;
   }
   frame.clear();
-  if (options.mode != CaptureMode::off && !uses_gpu())  // nothing is noted down on a GPU
+  if (options.mode != CaptureMode::off && !uses_gpu())  // a reply that began on the GPU ends there, and notes nothing down
     if (Status status = begin_capture(options); !status.ok()) return status;
   const auto begin = Clock::now();
   const uint64_t predicting = scratch.neurons[0].predictor_ns;

@@ -108,14 +108,20 @@ void same_as_the_cpu() {
   const Activity counted = gpu.session->activity();
   CHECK(counted.tokens >= 9);
   for (uint64_t n : counted.computed) CHECK((n > 0 && n < counted.tokens * 96));
-  // A GPU notes nothing down, so no frame claims to know what it did.
+  // What is watched runs on the CPU, which notes down what it did: the same frames and tokens as there.
   gpu.session->set_capture({CaptureMode::full, 2});
-  o.temperature = 0.8f;
-  const Text watched = write(*gpu.session, prompt, o);
-  CHECK(watched.frames == 0);
-  o.temperature = 0;
-  CHECK(write(*gpu.session, prompt, o).frames == 0);
+  cpu.session->set_capture({CaptureMode::full, 2});
+  for (float temperature : {0.8f, 0.0f}) {
+    o.temperature = temperature;
+    const Text watched = write(*gpu.session, prompt, o), there = write(*cpu.session, prompt, o);
+    CHECK(watched.frames > 0);
+    CHECK(watched.frames == there.frames);
+    CHECK(watched.ids == there.ids);
+  }
   gpu.session->set_capture({});
+  cpu.session->set_capture({});
+  o.temperature = 0;
+  CHECK(write(*gpu.session, prompt, o).frames == 0);  // nothing watched: on the GPU again
   // What only the CPU can do works from a GPU's session as well, and the next text is right.
   Comparison difference;
   std::unique_ptr<Session> other;

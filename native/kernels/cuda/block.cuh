@@ -13,7 +13,6 @@ struct alignas(16) Order {
   uint32_t total;         // tiles
   uint32_t slot, parity;  // of the first one
   uint32_t last;          // no more rows follow
-  uint32_t all;           // rows of all passes
 };
 
 struct Block {

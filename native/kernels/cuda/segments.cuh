@@ -42,9 +42,9 @@ __device__ __noinline__ void run_scores(const Token& t, Block& b, const Stage& s
   short_vector(t, c.hidden, c.rank, c.relu);
   begin_list(b);
   const float threshold = s.thresholds[1];
-  multiply(t, b, [&]() -> const Matrix& { return c.matrix; }, [&]() -> const Tiles& { return c.tiles; }, false, [&](const Order& o, uint32_t parts, float) {
-    append(b, o.first, o.count, [&](uint32_t i, float&) { return sum_of(b, i, parts) + c.bias[o.begin + o.first + i] > threshold; });
-  });
+  multiply(t, b, [&]() -> const Matrix& { return c.matrix; }, [&]() -> const Tiles& { return c.tiles; }, false, [&](const Order& o, uint32_t parts, float before) {
+    append(b, o.first, o.count, [&](uint32_t i, float&) { return sum_of(b, i, parts) + (i < kThreads ? before : c.bias[o.begin + o.first + i]) > threshold; });
+  }, [&](const Order& o) { return threadIdx.x < o.count ? c.bias[o.begin + o.first + threadIdx.x] : 0; });
   end_list(b);
 }
 
@@ -55,12 +55,12 @@ __device__ __noinline__ void run_gates(const Token& t, Block& b, const Stage& s,
   const bool zeros = s.act == Act::relu || s.act == Act::drelu;
   const float* bias = s.gated ? nullptr : s.up_bias;
   const float threshold = s.thresholds[0];
-  multiply(t, b, [&]() -> const Matrix& { return g.matrix; }, [&]() -> const Tiles& { return g.tiles; }, false, [&](const Order& o, uint32_t parts, float) {
+  multiply(t, b, [&]() -> const Matrix& { return g.matrix; }, [&]() -> const Tiles& { return g.tiles; }, false, [&](const Order& o, uint32_t parts, float before) {
     append(b, o.first, o.count, [&](uint32_t i, float& v) {
-      v = sum_of(b, i, parts) + (bias ? bias[o.begin + o.first + i] : 0);
+      v = sum_of(b, i, parts) + (i < kThreads ? before : bias ? bias[o.begin + o.first + i] : 0);
       return (zeros ? v : fabsf(activate(s.act, v))) > threshold;
     });
-  });
+  }, [&](const Order& o) { return bias && threadIdx.x < o.count ? bias[o.begin + o.first + threadIdx.x] : 0; });
   end_list(b);
 }
 
@@ -155,7 +155,7 @@ __device__ __noinline__ void run_logits(const Token& t, Block& b, const Segment&
 }
 
 // Behind the vector.
-__device__ __noinline__ void run_segments(const Token& t, Block& b, const Stage&) {
+__device__ __noinline__ void run_segments(const Token& t, Block& b) {
   HUNCH_SHARED(t), HUNCH_SHARED(b);
 #pragma unroll 1
   for (uint32_t i = 0; i < stage_of(b).segments; i++) {

@@ -92,11 +92,11 @@ struct Stream {
   }
 
   // The computing warps' order for the rows that are asked for next. False: the kernel is ending.
-  __device__ bool order(uint32_t begin, uint32_t first, uint32_t count, uint32_t tiles, bool last, uint32_t all) {
+  __device__ bool order(uint32_t begin, uint32_t first, uint32_t count, uint32_t tiles, bool last) {
     const uint32_t at = orders % kOrders;
     if (!pass(&b.order_empty[at], (orders / kOrders & 1) ^ 1, &b.broken)) return false;
     if (lane == 0) {
-      b.order[at] = {begin, first, count, tiles, slot, parity, last, all};
+      b.order[at] = {begin, first, count, tiles, slot, parity, last};
       arrive_gate(&b.order_full[at]);
     }
     __syncwarp();
@@ -109,7 +109,7 @@ struct Stream {
     for (uint32_t first = 0;;) {
       const uint32_t n = min(tiles.pass, count - first);
       which.first = first;
-      if (!order(which.begin, first, n, tiles_of(tiles, n), first + n >= count, count) || !ask(m, tiles, which, n)) return false;
+      if (!order(which.begin, first, n, tiles_of(tiles, n), first + n >= count) || !ask(m, tiles, which, n)) return false;
       if ((first += n) >= count) return true;
     }
   }
@@ -164,7 +164,7 @@ struct Stream {
     pace(max(16u, used * 16 * planes(m.format) + end - sides));
 #pragma unroll 1
     for (uint32_t r = 0; r < count || r == 0; r++) {
-      if (r % kMost == 0 && !order(begin, r, min(kMost, count - r), min(kMost, count - r), r + kMost >= count, count)) return false;
+      if (r % kMost == 0 && !order(begin, r, min(kMost, count - r), min(kMost, count - r), r + kMost >= count)) return false;
       if (count == 0) break;
       if (!room()) return false;
       const uint8_t* row = row_of(m, begin + r);

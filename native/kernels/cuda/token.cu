@@ -11,7 +11,7 @@ __device__ __noinline__ void run_plain(const Token& t, Block& b) {
   if (!open_stage(t, b, stage_of(b))) return;
   make_vector(t, b, stage_of(b), ahead);
   HUNCH_MARK(3);
-  run_segments(t, b, stage_of(b));
+  run_segments(t, b);
 }
 __device__ __noinline__ void run_other(const Token& t, Block& b) {
   HUNCH_SHARED(t), HUNCH_SHARED(b);
@@ -27,7 +27,7 @@ __device__ __noinline__ void run_other(const Token& t, Block& b) {
     if (stage_of(b).source != Source::none) make_vector(t, b, stage_of(b), ahead);
   }
   HUNCH_MARK(3);
-  if (stage_of(b).segments) run_segments(t, b, stage_of(b));
+  if (stage_of(b).segments) run_segments(t, b);
   if (stage_of(b).neurons) run_neurons(t, b, stage_of(b));
   if (stage_of(b).sum_partials) sum_partials(t, b, stage_of(b));
   if (stage_of(b).host.answer && !join_host(t, stage_of(b).host, b.position, &b.broken)) return;

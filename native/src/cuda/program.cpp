@@ -11,6 +11,7 @@ namespace {
 
 constexpr float kLog2E = 1.44269504f;
 constexpr uint32_t kLeastSlot = 2048;  // holds 32 pieces of any format
+constexpr uint32_t kOnWay = 32 << 10;  // bytes of a block that keep an H100's memory busy; more of them only make everything else wait
 
 // Rows [begin, begin + rows) of a matrix that has no pairs.
 Matrix rows_of(Matrix m, uint32_t begin, uint32_t rows) {
@@ -392,7 +393,7 @@ Status lay_out(const DeviceModel& model, Token& t) {
   t.slot_bytes = slot_for(model, room);
   t.slots = std::min(kMaxSlots, room / t.slot_bytes);
   t.shared_bytes = t.at_ring + t.slots * t.slot_bytes;
-  t.on_way = getenv("HUNCH_ON_WAY") ? atoi(getenv("HUNCH_ON_WAY")) : 32 << 10;
+  t.on_way = kOnWay;
   return Status::fine();
 }
 

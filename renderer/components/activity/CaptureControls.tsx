@@ -15,6 +15,7 @@ export function CaptureControls() {
   const { mode, auditEvery } = useStore((s) => s.capture);
   const speeds = useStore((s) => s.speeds);
   const chatId = useStore((s) => s.activeId);
+  const device = useStore((s) => (s.engine?.state === 'ready' ? s.engine.device : null));
   const { setCapture } = useStore.getState();
   return (
     <>
@@ -48,9 +49,14 @@ export function CaptureControls() {
       >
         {costWords(slowdownOf(speeds, chatId, mode))}
       </span>
+      {device !== null && <span className={css.cost}>{deviceCaptureWords(device)}</span>}
     </>
   );
 }
+
+/** `device` is the GPU that holds the model: what a token needed is noted down on the CPU only. */
+export const deviceCaptureWords = (device: string): string =>
+  `New replies run on the CPU while this panel is open, since only there it is seen what a token needs. With the panel closed they run on the ${device}.`;
 
 export function costWords(slowdown: Slowdown | null): string {
   if (!slowdown) return 'Slowdown: not measured yet';

@@ -8,7 +8,7 @@ import { slowdownOf, type SpeedSample } from '../../../renderer/activity/slowdow
 import { extremes, specificToReply, specificToToken } from '../../../renderer/activity/specific';
 import { blockWords, headWords, neuronWords, tokenWords } from '../../../renderer/activity/words';
 import { tokenKey } from '../../../renderer/components/activity/TokenStrip';
-import { costWords } from '../../../renderer/components/activity/CaptureControls';
+import { costWords, deviceCaptureWords } from '../../../renderer/components/activity/CaptureControls';
 import { patternRecord, summaryOf } from '../../helpers/frames';
 
 const shape = { layers: 4, neurons: 64, heads: 3 };
@@ -145,6 +145,7 @@ describe('the slowdown', () => {
     expect(slowdownOf(list, 'c', 'full')).toBeNull();
     expect(slowdownOf(list, 'other', 'summary')).toBeNull();
     expect(costWords(null)).toBe('Slowdown: not measured yet');
+    expect(deviceCaptureWords('NVIDIA H200')).toMatch(/run on the CPU while this panel is open.*closed they run on the NVIDIA H200\.$/);
   });
 });
 
