@@ -145,7 +145,9 @@ describe('the slowdown', () => {
     expect(slowdownOf(list, 'c', 'full')).toBeNull();
     expect(slowdownOf(list, 'other', 'summary')).toBeNull();
     expect(costWords(null)).toBe('Slowdown: not measured yet');
-    expect(deviceCaptureWords('NVIDIA H200')).toMatch(/run on the CPU while this panel is open.*closed they run on the NVIDIA H200\.$/);
+    expect(deviceCaptureWords('NVIDIA H200')).toMatch(
+      /run on the CPU while this panel is open.*closed they run on the NVIDIA H200\.$/,
+    );
   });
 });
 
