@@ -42,9 +42,12 @@ __device__ __noinline__ void run_scores(const Token& t, Block& b, const Stage& s
   short_vector(t, c.hidden, c.rank, c.relu);
   begin_list(b);
   const float threshold = s.thresholds[1];
-  multiply(t, b, [&]() -> const Matrix& { return c.matrix; }, [&]() -> const Tiles& { return c.tiles; }, false, [&](const Order& o, uint32_t parts, float before) {
+  const auto matrix = [&]() -> const Matrix& { return c.matrix; };
+  const auto tiles = [&]() -> const Tiles& { return c.tiles; };
+  const auto choose = [&](const Order& o, uint32_t parts, float before) {
     append(b, o.first, o.count, [&](uint32_t i, float&) { return sum_of(b, i, parts) + (i < kThreads ? before : c.bias[o.begin + o.first + i]) > threshold; });
-  }, [&](const Order& o) { return threadIdx.x < o.count ? c.bias[o.begin + o.first + threadIdx.x] : 0; });
+  };
+  multiply(t, b, matrix, tiles, false, choose, [&](const Order& o) { return threadIdx.x < o.count ? c.bias[o.begin + o.first + threadIdx.x] : 0; });
   end_list(b);
 }
 
@@ -55,12 +58,15 @@ __device__ __noinline__ void run_gates(const Token& t, Block& b, const Stage& s,
   const bool zeros = s.act == Act::relu || s.act == Act::drelu;
   const float* bias = s.gated ? nullptr : s.up_bias;
   const float threshold = s.thresholds[0];
-  multiply(t, b, [&]() -> const Matrix& { return g.matrix; }, [&]() -> const Tiles& { return g.tiles; }, false, [&](const Order& o, uint32_t parts, float before) {
+  const auto matrix = [&]() -> const Matrix& { return g.matrix; };
+  const auto tiles = [&]() -> const Tiles& { return g.tiles; };
+  const auto choose = [&](const Order& o, uint32_t parts, float before) {
     append(b, o.first, o.count, [&](uint32_t i, float& v) {
       v = sum_of(b, i, parts) + (i < kThreads ? before : bias ? bias[o.begin + o.first + i] : 0);
       return (zeros ? v : fabsf(activate(s.act, v))) > threshold;
     });
-  }, [&](const Order& o) { return bias && threadIdx.x < o.count ? bias[o.begin + o.first + threadIdx.x] : 0; });
+  };
+  multiply(t, b, matrix, tiles, false, choose, [&](const Order& o) { return bias && threadIdx.x < o.count ? bias[o.begin + o.first + threadIdx.x] : 0; });
   end_list(b);
 }
 
@@ -160,13 +166,16 @@ __device__ __noinline__ void run_segments(const Token& t, Block& b) {
 #pragma unroll 1
   for (uint32_t i = 0; i < stage_of(b).segments; i++) {
     const Epilogue e = stage_of(b).segment[i].epilogue;
-    if (e == Epilogue::logits) run_logits(t, b, stage_of(b).segment[i]);
-    else if (e == Epilogue::select) run_gates(t, b, stage_of(b), stage_of(b).segment[i]);
-    else
-      multiply(
-          t, b, [&]() -> const Matrix& { return stage_of(b).segment[i].matrix; }, [&]() -> const Tiles& { return stage_of(b).segment[i].tiles; },
-          stage_of(b).source == Source::attention && stage_of(b).kept_heads, [&](const Order& o, uint32_t parts, float before) { epilogue(t, b, stage_of(b), stage_of(b).segment[i], o, parts, before); },
-          [&](const Order& o) { return added(stage_of(b).segment[i], o); });
+    if (e == Epilogue::logits) {
+      run_logits(t, b, stage_of(b).segment[i]);
+    } else if (e == Epilogue::select) {
+      run_gates(t, b, stage_of(b), stage_of(b).segment[i]);
+    } else {
+      const auto matrix = [&]() -> const Matrix& { return stage_of(b).segment[i].matrix; };
+      const auto tiles = [&]() -> const Tiles& { return stage_of(b).segment[i].tiles; };
+      const auto finish = [&](const Order& o, uint32_t parts, float before) { epilogue(t, b, stage_of(b), stage_of(b).segment[i], o, parts, before); };
+      multiply(t, b, matrix, tiles, stage_of(b).source == Source::attention && stage_of(b).kept_heads, finish, [&](const Order& o) { return added(stage_of(b).segment[i], o); });
+    }
   }
 }
 
