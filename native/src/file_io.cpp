@@ -26,7 +26,15 @@ static std::wstring wide(const std::string& path) {  // open() would take the pa
 
 int open_to_read(const std::string& path, [[maybe_unused]] bool uncached) {
 #ifdef _WIN32
-  return _wopen(wide(path).c_str(), _O_RDONLY | _O_BINARY);
+  // Shared, as elsewhere: an open file may be removed, and replaced by another.
+  const HANDLE h = CreateFileW(wide(path).c_str(), GENERIC_READ, FILE_SHARE_READ | FILE_SHARE_WRITE | FILE_SHARE_DELETE, nullptr, OPEN_EXISTING, FILE_ATTRIBUTE_NORMAL, nullptr);
+  if (h == INVALID_HANDLE_VALUE) {
+    errno = GetLastError() == ERROR_ACCESS_DENIED ? EACCES : ENOENT;
+    return -1;
+  }
+  const int fd = _open_osfhandle((intptr_t)h, _O_RDONLY | _O_BINARY);
+  if (fd < 0) CloseHandle(h);
+  return fd;
 #else
 #ifdef O_DIRECT
   if (uncached)

@@ -8,6 +8,7 @@
 #include <mutex>
 #include <new>
 #include <random>
+#include <utility>
 
 #include "state_file.h"
 
@@ -83,7 +84,10 @@ NeuronFile::Header NeuronFile::header() const {
 }
 
 Status NeuronFile::open() {
-  const auto refuse = [&](const std::string& why) { return Status::error("model-invalid", "The neuron file " + path_ + " " + why + ". It is made again."); };
+  const auto refuse = [&](const std::string& why) {
+    close_file(std::exchange(fd_, -1));  // Windows replaces no file that is open
+    return Status::error("model-invalid", "The neuron file " + path_ + " " + why + ". It is made again.");
+  };
   if (fd_ >= 0) close_file(fd_);
   fd_ = open_to_read(path_, true);
   if (fd_ < 0) return Status::error(errno == ENOENT ? "not-found" : "model-invalid", "Cannot open the neuron file " + path_ + ": " + std::strerror(errno) + ".");
@@ -95,6 +99,7 @@ Status NeuronFile::open() {
     direct_ = false;
     if (fd_ = open_to_read(path_); fd_ >= 0) read = read_at(fd_, 0, block.p, kHeaderBytes);
   }
+  if (!read && fd_ < 0) return Status::error("model-invalid", "Cannot open the neuron file " + path_ + ": " + std::strerror(errno) + ".");
   if (!read) return refuse("cannot be read or is too short");
   Header have;
   std::memcpy(&have, block.p, sizeof have);
@@ -191,7 +196,9 @@ bool NeuronFile::sound(const Layer& l, const uint8_t* record, bool with_first) {
 
 Status NeuronFile::damaged(size_t layer, uint32_t neuron) const {
   std::error_code ignored;
-  fs::remove(fs::u8path(path_), ignored);  // so that the next load makes it again
+  const fs::path place = fs::u8path(path_), aside = fs::u8path(path_ + ".damaged");
+  fs::rename(place, aside, ignored);  // its name is free at once, so that the next load makes it again; Windows removes it when nobody has it open any more
+  fs::remove(aside, ignored);
   return Status::error("model-invalid", "The neuron file " + path_ + " is damaged at neuron " + std::to_string(neuron) + " of layer " + std::to_string(layer) +
                                             ". It was removed: load the model again, which makes it anew, and check the disk.");
 }
